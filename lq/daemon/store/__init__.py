@@ -1,0 +1,151 @@
+"""What lq asks of a store: a page of verbs, a sentence each.
+
+Owns: jobs, runs, queues and tokens, durably. Every verb that writes returns only after its
+commit; verbs of one moment may share one. Nothing outside this package knows SQL, and the
+tests in `tests/integration/store` hold for any implementation.
+
+Invariant: a settle, cancel or claim guards on state and run id in the statement itself, so
+that two verbs that race leave the job in exactly one state.
+
+Raises (every verb): StorageFull and Unavailable when it cannot write just now (nothing was
+changed); StoreFailed or DataError when the store cannot be trusted any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from lq.model import (
+    Attempt,
+    Edit,
+    Job,
+    JobFilter,
+    NewJob,
+    Page,
+    Pushed,
+    Queue,
+    QueueEdit,
+    Ref,
+    RetryPolicy,
+    Run,
+    Settled,
+    Settlement,
+    Token,
+)
+
+
+class ClaimRequest(Struct, frozen=True):
+    """Ask for up to `limit` due jobs of one queue."""
+
+    queue: str
+    limit: int
+
+
+class Claimed(Struct, frozen=True):
+    """What a claim gave for one queue, in due order.
+
+    Shape: `next_due_at` is the due time of the first job left waiting (it may be past, when
+    the limit cut the answer short), None when none waits.
+    """
+
+    queue: str
+    runs: tuple[Run, ...]
+    next_due_at: int | None
+
+
+class ResolvedEdit(Struct, frozen=True, kw_only=True):
+    """An Edit whose relative times the engine has turned into instants."""
+
+    edit: Edit
+    not_before: int | None = None
+    due_at: int | None = None
+    expires_at: int | None = None
+
+
+class Store(Protocol):
+    """Where jobs live. All instants are Unix ms; `now` is always the caller's."""
+
+    async def close(self) -> None:
+        """Finish what is being written, checkpoint, and let go of the data folder."""
+
+    async def push(self, job: NewJob) -> Pushed:
+        """Insert a job, or apply `if_exists` to the one waiting under its key; may claim it at once.
+
+        Raises: KeyExists.
+        """
+
+    async def claim(self, requests: Sequence[ClaimRequest], now: int) -> list[Claimed]:
+        """Open a run for the first due jobs of each queue, skipping keys that already run."""
+
+    async def settle(self, settlement: Settlement) -> Settled:
+        """End a run; its job moves only if it still belongs to the run."""
+
+    async def recover(self, now: int, *, tolerated: int) -> int:
+        """Give back every job found RUNNING (at boot), its attempt marked interrupted; how many.
+
+        From the `tolerated`-th interruption in a row on, an interruption counts as a failure.
+        """
+
+    async def get(self, ref: Ref) -> Job | None:
+        """The job with its payload; by key only among the unprocessed."""
+
+    async def cancel(self, ref: Ref, now: int) -> Job | None:
+        """Move an unprocessed job to CANCELLED (by key: the waiting and the running one).
+
+        Raises: Conflict when the job is finished.
+        """
+
+    async def edit(self, ref: Ref, edit: ResolvedEdit) -> Job | None:
+        """Change a waiting job in place. Raises: Conflict when it is not waiting."""
+
+    async def revive(self, ref: Ref, now: int, retry: RetryPolicy | None = None) -> Job | None:
+        """Make a finished job wait again with a fresh budget.
+
+        Raises: Conflict when it is unfinished, or its key waits already.
+        """
+
+    async def expire(self, now: int, limit: int) -> tuple[int, int | None]:
+        """Fail up to `limit` waiting jobs past their expiry; how many, and the next expiry."""
+
+    async def prune(self, finished_before: int, limit: int) -> int:
+        """Forget up to `limit` jobs finished before an instant, with their runs; how many."""
+
+    async def attempts(self, ref: Ref) -> list[Attempt] | None:
+        """The remembered attempts of a job, oldest first; None when there is no such job."""
+
+    async def waiting(self, wanted: JobFilter) -> Page[Job]:
+        """Unprocessed jobs (or those of `state`), in push order, without payloads."""
+
+    async def finished(self, wanted: JobFilter) -> Page[Job]:
+        """Finished jobs, newest first, without payloads."""
+
+    async def queues(self) -> list[Queue]:
+        """All queues, by name."""
+
+    async def queue(self, name: str) -> Queue | None:
+        """One queue."""
+
+    async def set_queue(self, name: str, edit: QueueEdit, now: int) -> Queue:
+        """Change a queue's settings or pause; it comes into being if need be."""
+
+    async def delete_queue(self, name: str, now: int, *, force: bool) -> int | None:
+        """Forget a queue's settings and hide it until its next push; its history stays.
+
+        How many waiting jobs were cancelled (only with `force`; running ones finish).
+        None when there is no such queue. Raises: Conflict when it holds unprocessed jobs.
+        """
+
+    async def add_token(self, token: Token) -> None:
+        """Remember a token. Raises: Conflict when the name is taken by a live one."""
+
+    async def tokens(self) -> list[Token]:
+        """All tokens, by name, revoked ones too."""
+
+    async def revoke_token(self, name: str, now: int) -> Token | None:
+        """Mark a token as revoked."""
+
+    async def touch_token(self, digest: bytes, now: int) -> None:
+        """Remember that a token was used (coarsely; losing one is harmless)."""

@@ -1,0 +1,399 @@
+"""The nouns of lq as frozen records, and the state machine as data.
+
+Owns: what a job, a run, an attempt, an outcome and a queue *are*. Never does anything
+with them: storing is `daemon.store`, naming on the wire is `wire`, deciding is `engine`.
+
+Units: `*_at` and `*_until` are Unix milliseconds UTC; `*_ms` are milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Generic, TypeVar
+
+from msgspec import UNSET, Struct, UnsetType
+
+T = TypeVar("T")
+
+
+class State(StrEnum):
+    """Where a job is. RETRY on the wire is PENDING with failures > 0; "ready" is derived."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+FINISHED = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
+UNFINISHED = frozenset({State.PENDING, State.RUNNING})
+
+
+class Move(Struct, frozen=True):
+    """One arrow of the state machine: which states a verb leaves, and where it leads."""
+
+    leaves: frozenset[State]
+    to: State
+
+
+MOVES: Mapping[str, Move] = MappingProxyType(
+    {
+        "claim": Move(frozenset({State.PENDING}), State.RUNNING),
+        "succeed": Move(frozenset({State.RUNNING}), State.COMPLETED),
+        "fail": Move(frozenset({State.RUNNING}), State.PENDING),
+        "release": Move(frozenset({State.RUNNING}), State.PENDING),
+        "bury": Move(UNFINISHED, State.FAILED),
+        "cancel": Move(UNFINISHED, State.CANCELLED),
+        "edit": Move(frozenset({State.PENDING}), State.PENDING),
+        "revive": Move(FINISHED, State.PENDING),
+    }
+)
+
+
+class IfExists(StrEnum):
+    """What a push does when its key is already waiting."""
+
+    REPLACE = "replace"
+    KEEP = "keep"
+    REJECT = "reject"
+
+
+class PushOutcome(StrEnum):
+    CREATED = "created"
+    REPLACED = "replaced"
+    KEPT = "kept"
+
+
+class RetryPolicy(Struct, frozen=True):
+    """How often and when to try again: `retries` on the configured curve, or exactly `waits_ms`.
+
+    Shape: with `waits_ms`, `retries == len(waits_ms)`.
+    """
+
+    retries: int
+    waits_ms: tuple[int, ...] = ()
+
+
+class Push(Struct, frozen=True, kw_only=True):
+    """A push as its caller meant it; what is None falls back to the queue, then the configuration.
+
+    At most one of `delay_ms` and `on_at` is set, likewise `expires_ms` and `expires_at`.
+    """
+
+    queue: str
+    payload: bytes
+    content_type: str | None = None
+    target: str | None = None
+    method: str | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
+    key: str | None = None
+    if_exists: IfExists = IfExists.REPLACE
+    delay_ms: int | None = None
+    on_at: int | None = None
+    retry: RetryPolicy | None = None
+    timeout_ms: int | None = None
+    expires_ms: int | None = None
+    expires_at: int | None = None
+    labels: tuple[str, ...] = ()
+    validate: bool = True
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+
+class Edit(Struct, frozen=True, kw_only=True):
+    """A PATCH of a waiting job: UNSET leaves a member alone, None takes an optional one away."""
+
+    payload: bytes | UnsetType = UNSET
+    content_type: str | None | UnsetType = UNSET
+    target: str | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+    headers: Mapping[str, str] | UnsetType = UNSET
+    delay_ms: int | UnsetType = UNSET
+    on_at: int | UnsetType = UNSET
+    retry: RetryPolicy | UnsetType = UNSET
+    timeout_ms: int | UnsetType = UNSET
+    expires_ms: int | UnsetType = UNSET
+    expires_at: int | UnsetType = UNSET
+    labels: tuple[str, ...] | UnsetType = UNSET
+
+
+class NewJob(Struct, frozen=True, kw_only=True):
+    """A push with every default resolved: what the store inserts, or puts in a waiting job's place.
+
+    Shape: `not_before` is the instant asked for, `due_at` when it may first be claimed
+    (never before the push). `asked` says how the time was given, because pushing an
+    identical job again must change nothing for an instant and move the time for a delay.
+    `claim` asks for the job to be inserted as already claimed, if it is due.
+    """
+
+    id: str
+    queue: str
+    created_at: int
+    not_before: int
+    due_at: int
+    target: str
+    method: str
+    retry: RetryPolicy
+    timeout_ms: int
+    payload: bytes
+    content_type: str | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
+    key: str | None = None
+    if_exists: IfExists = IfExists.REPLACE
+    asked: str = "now"  # "now", "delay" or "on"
+    expires_at: int | None = None
+    labels: tuple[str, ...] = ()
+    validate: bool = True
+    traceparent: str | None = None
+    tracestate: str | None = None
+    claim: bool = False
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """A stored job. `payload` is None where a listing left it out.
+
+    Shape: `seq` orders jobs by push and never leaves the daemon; `id` is the public name.
+    `run_id` is set exactly while the job is RUNNING.
+    """
+
+    seq: int
+    id: str
+    queue: str
+    state: State
+    created_at: int
+    not_before: int
+    due_at: int
+    target: str
+    method: str
+    retry: RetryPolicy
+    timeout_ms: int
+    key: str | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
+    content_type: str | None = None
+    labels: tuple[str, ...] = ()
+    validate: bool = True
+    failures: int = 0
+    interruptions: int = 0
+    run_id: int | None = None
+    last_status: int | None = None
+    error: str | None = None
+    expires_at: int | None = None
+    finished_at: int | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+    payload: bytes | None = None
+
+    @property
+    def attempt(self) -> int:
+        """The number the next (or present) attempt carries, from 1."""
+        return self.failures + 1
+
+    @property
+    def max_attempts(self) -> int:
+        return self.retry.retries + 1
+
+
+class Run(Struct, frozen=True):
+    """One claimed job: the right, fenced by `id`, to call its target once and settle it."""
+
+    id: int
+    job: Job
+    started_at: int
+
+
+class OutcomeKind(StrEnum):
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REJECTED = "rejected"  # a permanent answer: 410, or `x-lq-retry: no`
+    INTERRUPTED = "interrupted"  # the daemon stopped or died; not the job's fault
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What came of one attempt; a value, never an exception.
+
+    Shape: `error` is one line for people, beginning with a stable word (`timeout`, `closed`,
+    `dns_error`, `tls_error`, `protocol_error`, `incomplete_response`, `redirect`, `status`).
+    `body` holds at most the first 64 KiB of the answer; `truncated` says there was more.
+    """
+
+    kind: OutcomeKind
+    status: int | None = None
+    error: str | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
+    body: bytes = b""
+    truncated: bool = False
+    retry_after_ms: int | None = None
+
+
+class Settlement(Struct, frozen=True, kw_only=True):
+    """The end of a run: what to do with its job, and what to remember of the attempt.
+
+    Shape: `verb` is `succeed`, `fail` (again at `due_at`), `bury`, or `release` (again at
+    `due_at`, uncounted). A release with `outcome` None forgets the run: nothing was called.
+    """
+
+    run: Run
+    verb: str
+    ended_at: int
+    outcome: Outcome | None
+    due_at: int | None = None
+    error: str | None = None
+
+
+class Settled(Struct, frozen=True):
+    """What a settle did. `applied` is False when the job no longer belonged to the run.
+
+    Shape: `verb` is the one that took effect (a `fail` turns into `bury` when a successor
+    with the same key waits: `superseded`).
+    """
+
+    applied: bool
+    verb: str
+    state: State
+
+
+class Pushed(Struct, frozen=True):
+    """What a push did, and the run if the job was claimed in the same commit."""
+
+    job: Job
+    outcome: PushOutcome
+    run: Run | None = None
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One remembered attempt. `outcome` is None while it runs."""
+
+    n: int
+    started_at: int
+    ended_at: int | None = None
+    outcome: OutcomeKind | None = None
+    status: int | None = None
+    error: str | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
+    body: bytes = b""
+    truncated: bool = False
+
+
+class ById(Struct, frozen=True):
+    """Names a job by its public id."""
+
+    id: str
+
+
+class ByKey(Struct, frozen=True):
+    """Names the unprocessed job with this key: the waiting one, else the running one."""
+
+    queue: str
+    key: str
+
+
+Ref = ById | ByKey
+
+
+class JobFilter(Struct, frozen=True, kw_only=True):
+    """Which jobs a listing shows. Empty members do not restrict.
+
+    Shape: `state` takes the wire's words, RETRY included. `queues` are shell patterns (a token's).
+    `cursor` is what the last page gave.
+    """
+
+    queue: str | None = None
+    queues: tuple[str, ...] = ()
+    state: str | None = None
+    key: str | None = None
+    label: str | None = None
+    from_at: int | None = None
+    to_at: int | None = None
+    limit: int = 100
+    cursor: str | None = None
+
+
+class Page(Struct, Generic[T], frozen=True):
+    """One page of a listing; `cursor` is None on the last one."""
+
+    items: tuple[T, ...]
+    cursor: str | None = None
+
+
+class QueueSettings(Struct, frozen=True, kw_only=True):
+    """What can be set for one queue; None falls back to the configuration."""
+
+    target: str | None = None
+    method: str | None = None
+    headers: Mapping[str, str] | None = None
+    concurrency: int | None = None
+    retry: RetryPolicy | None = None
+    timeout_ms: int | None = None
+    validate: str | None = None  # "head" or "none"; only from lq.toml
+
+
+class QueueEdit(Struct, frozen=True, kw_only=True):
+    """A change of a queue: UNSET leaves a member alone, None takes it away."""
+
+    target: str | None | UnsetType = UNSET
+    method: str | None | UnsetType = UNSET
+    headers: Mapping[str, str] | None | UnsetType = UNSET
+    concurrency: int | None | UnsetType = UNSET
+    retry: RetryPolicy | None | UnsetType = UNSET
+    timeout_ms: int | None | UnsetType = UNSET
+    paused: bool | UnsetType = UNSET
+    paused_until: int | None | UnsetType = UNSET
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    """How many jobs of a queue are in which state; `retry` is not part of `pending`."""
+
+    pending: int = 0
+    retry: int = 0
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class Queue(Struct, frozen=True, kw_only=True):
+    """A queue as stored: its own settings, its pause, its counts.
+
+    Shape: `next_due_at` is the due time of its first waiting job, past or future.
+    """
+
+    name: str
+    created_at: int
+    settings: QueueSettings
+    paused: bool = False
+    paused_until: int | None = None
+    counts: Counts = Counts()
+    next_due_at: int | None = None
+
+
+class Scope(StrEnum):
+    PUSH = "push"
+    READ = "read"
+    ADMIN = "admin"
+
+
+class Token(Struct, frozen=True, kw_only=True):
+    """An API token as remembered: never the token itself, only its SHA-256.
+
+    Shape: `queues` are shell patterns on queue names; empty means all.
+    """
+
+    name: str
+    digest: bytes
+    scopes: frozenset[Scope]
+    created_at: int
+    queues: tuple[str, ...] = ()
+    expires_at: int | None = None
+    revoked_at: int | None = None
+    used_at: int | None = None
+
+
+class Principal(Struct, frozen=True):
+    """Who is asking: a token, or the owner on the unix socket (`name` is then `socket`)."""
+
+    name: str
+    scopes: frozenset[Scope]
+    queues: tuple[str, ...] = ()
