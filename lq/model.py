@@ -145,6 +145,7 @@ class NewJob(Struct, frozen=True, kw_only=True):
     if_exists: IfExists = IfExists.REPLACE
     asked: str = "now"  # "now", "delay" or "on"
     expires_at: int | None = None
+    expires_relative: bool = False
     labels: tuple[str, ...] = ()
     validate: bool = True
     traceparent: str | None = None
@@ -228,17 +229,28 @@ class Outcome(Struct, frozen=True, kw_only=True):
     retry_after_ms: int | None = None
 
 
+class HeadAnswer(Struct, frozen=True):
+    """What a HEAD validation brought: a status and the signature headers, or why it brought none."""
+
+    status: int | None = None
+    signatures: tuple[str, ...] = ()
+    error: str | None = None
+
+
 class Settlement(Struct, frozen=True, kw_only=True):
-    """The end of a run: what to do with its job, and what to remember of the attempt.
+    """The end of a run: what becomes of its job, and what to remember of the attempt.
 
     Shape: `verb` is `succeed`, `fail` (again at `due_at`), `bury`, or `release` (again at
-    `due_at`, uncounted). A release with `outcome` None forgets the run: nothing was called.
+    `due_at`, uncounted). `failures` and `interruptions` are the job's new values.
+    Without `outcome` the run is forgotten: nothing was called.
     """
 
     run: Run
     verb: str
     ended_at: int
-    outcome: Outcome | None
+    failures: int
+    interruptions: int = 0
+    outcome: Outcome | None = None
     due_at: int | None = None
     error: str | None = None
 
