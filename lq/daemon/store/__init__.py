@@ -13,6 +13,7 @@ changed); StoreFailed or DataError when the store cannot be trusted any more.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -29,7 +30,6 @@ from lq.model import (
     Queue,
     QueueEdit,
     Ref,
-    RetryPolicy,
     Run,
     Settled,
     Settlement,
@@ -68,12 +68,16 @@ class ResolvedEdit(Struct, frozen=True, kw_only=True):
 class Store(Protocol):
     """Where jobs live. All instants are Unix ms; `now` is always the caller's."""
 
+    async def run(self) -> None:
+        """Work until closed. Raises: StoreFailed, DataError when the store cannot be trusted."""
+
     async def close(self) -> None:
         """Finish what is being written, checkpoint, and let go of the data folder."""
 
-    async def push(self, job: NewJob) -> Pushed:
-        """Insert a job, or apply `if_exists` to the one waiting under its key; may claim it at once.
+    def push(self, job: NewJob) -> asyncio.Future[Pushed]:
+        """Insert a job, or apply `if_exists` to the one that waits; may claim it at once.
 
+        A future, because its caller must learn of a claim even if its own caller has gone.
         Raises: KeyExists.
         """
 
@@ -83,11 +87,8 @@ class Store(Protocol):
     async def settle(self, settlement: Settlement) -> Settled:
         """End a run; its job moves only if it still belongs to the run."""
 
-    async def recover(self, now: int, *, tolerated: int) -> int:
-        """Give back every job found RUNNING (at boot), its attempt marked interrupted; how many.
-
-        From the `tolerated`-th interruption in a row on, an interruption counts as a failure.
-        """
+    async def orphans(self) -> list[Run]:
+        """The runs of all jobs found RUNNING, in due order: at boot nobody owns them."""
 
     async def get(self, ref: Ref) -> Job | None:
         """The job with its payload; by key only among the unprocessed."""
@@ -101,7 +102,7 @@ class Store(Protocol):
     async def edit(self, ref: Ref, edit: ResolvedEdit) -> Job | None:
         """Change a waiting job in place. Raises: Conflict when it is not waiting."""
 
-    async def revive(self, ref: Ref, now: int, retry: RetryPolicy | None = None) -> Job | None:
+    async def revive(self, ref: Ref, now: int) -> Job | None:
         """Make a finished job wait again with a fresh budget.
 
         Raises: Conflict when it is unfinished, or its key waits already.
@@ -116,8 +117,8 @@ class Store(Protocol):
     async def attempts(self, ref: Ref) -> list[Attempt] | None:
         """The remembered attempts of a job, oldest first; None when there is no such job."""
 
-    async def waiting(self, wanted: JobFilter) -> Page[Job]:
-        """Unprocessed jobs (or those of `state`), in push order, without payloads."""
+    async def unfinished(self, wanted: JobFilter) -> Page[Job]:
+        """Unprocessed jobs: running ones first, then by queue in due order; without payloads."""
 
     async def finished(self, wanted: JobFilter) -> Page[Job]:
         """Finished jobs, newest first, without payloads."""

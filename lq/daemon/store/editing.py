@@ -1,0 +1,102 @@
+"""The verbs of the SQLite store on jobs that do not run: cancel, edit, revive, expire, prune."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET
+
+from lq.daemon.store import ResolvedEdit, rows
+from lq.daemon.store.reading import find
+from lq.daemon.store.rows import Row
+from lq.daemon.store.transaction import Transaction, counted_as
+from lq.errors import Conflict
+from lq.model import FINISHED, ById, Job, Ref, State
+
+
+def _job(row: Row) -> tuple[int, Job]:
+    return rows.queue_id(row), rows.job(row)
+
+
+def cancel(tx: Transaction, ref: Ref, now: int) -> Job | Conflict | None:
+    """Cancel the job, by key the waiting and the running one; answers the first of them."""
+    found = [_job(row) for row in find(tx.all, ref)]
+    for queue, job in found:
+        if job.state in FINISHED:
+            return Conflict(f"item {job.id} is {job.state} already; nothing was cancelled")
+        tx.change("cancel_job", seq=job.seq, now=now)
+        tx.move(queue, counted_as(job.state, job.failures), "cancelled")
+    return _reread(tx, found[0][1]) if found else None
+
+
+def edit(tx: Transaction, ref: Ref, wanted: ResolvedEdit) -> Job | Conflict | None:
+    """Change a waiting job; what the edit leaves UNSET stays."""
+    found = next(iter(find(tx.all, ref)), None)
+    if found is None:
+        return None
+    job, change = rows.job(found), wanted.edit
+    if job.state is not State.PENDING:
+        hint = "push again with its key to make a successor" if job.key else "push a new item"
+        return Conflict(f"item {job.id} is {job.state}; only waiting items change", hint=hint)
+
+    def kept(value: Any, present: Any) -> Any:
+        return present if value is UNSET else value
+
+    timed = wanted.due_at is not None
+    tx.change(
+        "edit_job",
+        seq=job.seq,
+        not_before=wanted.not_before if timed else job.not_before,
+        due_at=wanted.due_at if timed else job.due_at,
+        expires_at=job.expires_at if wanted.expires_at is None else wanted.expires_at,
+        target=kept(change.target, job.target),
+        method=kept(change.method, job.method),
+        headers=rows.headers_text(kept(change.headers, job.headers)),
+        content_type=kept(change.content_type, job.content_type),
+        retry=rows.retry_text(kept(change.retry, job.retry)),
+        timeout_ms=kept(change.timeout_ms, job.timeout_ms),
+        labels=rows.labels_text(kept(change.labels, job.labels)),
+    )
+    if change.payload is not UNSET:
+        tx.change("replace_payload", seq=job.seq, body=change.payload)
+    return _reread(tx, job)
+
+
+def revive(tx: Transaction, ref: Ref, now: int) -> Job | Conflict | None:
+    """Make a finished job wait again."""
+    found = next(iter(find(tx.all, ref)), None)
+    if found is None:
+        return None
+    queue, job = _job(found)
+    if job.state not in FINISHED:
+        return Conflict(
+            f"item {job.id} is {job.state}, not finished",
+            hint="run it now instead of retrying it" if job.state is State.PENDING else None,
+        )
+    if job.key and (row := tx.one("waiting_successor", queue=queue, key=job.key)):
+        return Conflict(f"key {job.key!r} is waiting already as {row[0]}")
+    tx.queue(job.queue, now)
+    tx.change("revive_job", seq=job.seq, now=now)
+    tx.move(queue, counted_as(job.state, job.failures), "pending")
+    return _reread(tx, job)
+
+
+def expire(tx: Transaction, now: int, limit: int) -> tuple[int, int | None]:
+    """Fail waiting jobs past their expiry; how many, and when the next one expires."""
+    expired = tx.all("expire_jobs", now=now, limit=limit)
+    for queue, failures in expired:
+        tx.move(queue, counted_as(State.PENDING, failures), "failed")
+    row = tx.one("next_expiry")
+    return len(expired), row[0] if row else None
+
+
+def prune(tx: Transaction, before: int, limit: int) -> int:
+    """Forget the jobs that finished longest ago; how many."""
+    pruned = tx.all("prune_jobs", before=before, limit=limit)
+    for queue, state in pruned:
+        tx.move(queue, counted_as(State(state), 0), None)
+    return len(pruned)
+
+
+def _reread(tx: Transaction, job: Job) -> Job:
+    return rows.job(find(tx.all, ById(job.id))[0])

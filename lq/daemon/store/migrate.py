@@ -1,0 +1,79 @@
+"""Brings a database to the schema this lq writes: numbered scripts, each in one transaction.
+
+Refuses, before a byte is changed, what is not a database, not lq's, or of a newer lq.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from importlib.resources import files
+from pathlib import Path
+
+from lq.errors import DataError
+
+# "lqdb" in ASCII: tells lq's databases from any other SQLite file.
+APPLICATION_ID = 0x6C716462
+
+
+def scripts() -> list[str]:
+    """The migrations in order; the number of each is its place, from 1."""
+    folder = files(__package__).joinpath("sql")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name[:3].isdigit())
+    return [folder.joinpath(name).read_text("utf-8") for name in names]
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise DataError unless the file is new, empty, or a database this lq may open.
+
+    Opens it read-only, so that a refused file is left as it was.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        owner: int = connection.execute("PRAGMA application_id").fetchone()[0]
+        tables: int = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise DataError(
+            f"{path} is not a readable database ({error}); it was left untouched",
+            hint="restore a backup with `lq restore`, or move the file away to start afresh",
+        ) from error
+    finally:
+        connection.close()
+    if owner != APPLICATION_ID and tables:
+        raise DataError(
+            f"{path} is a database of another program; it was left untouched",
+            hint="give lq a data_dir of its own",
+        )
+    if version > (supported := len(scripts())):
+        raise DataError(
+            f"{path} was written by a newer lq: schema {version} > supported {supported}",
+            hint="install that version of lq again; the file was left untouched",
+        )
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Run the scripts the database has not seen, all of one script or nothing of it."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    for number, script in enumerate(scripts()[version:], start=version + 1):
+        # executescript commits what is open before it starts; so BEGIN is part of the script.
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{script}\n"
+                f"PRAGMA application_id = {APPLICATION_ID};\n"
+                f"PRAGMA user_version = {number};\nCOMMIT;"
+            )
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def damage(connection: sqlite3.Connection) -> str | None:
+    """The first thing SQLite's quick_check finds wrong, or None."""
+    try:
+        found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if found == "ok" else found

@@ -1,0 +1,165 @@
+"""The verb push of the SQLite store: insert, or apply `if_exists` to the one that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lq.daemon.store import rows
+from lq.daemon.store.transaction import Transaction
+from lq.errors import KeyExists
+from lq.model import IfExists, Job, NewJob, Pushed, PushOutcome, Run, State
+
+
+def push(tx: Transaction, jobs: Sequence[NewJob]) -> list[Pushed | KeyExists]:
+    """Push many jobs: those without a key in one statement, those with one each by itself."""
+    answers: list[Pushed | KeyExists] = []
+    batch = _Batch(tx)
+    for job in jobs:
+        if job.key is None:
+            answers.append(batch.add(job, tx.queue(job.queue, job.created_at), claim=job.claim))
+        else:
+            answers.append(_push_keyed(tx, job, job.key))
+    batch.insert()
+    return answers
+
+
+class _Batch:
+    """Jobs to insert with one statement a table."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._jobs: list[tuple[Any, ...]] = []
+        self._payloads: list[tuple[int, bytes]] = []
+        self._runs: list[tuple[int, int, int, int]] = []
+
+    def add(self, new: NewJob, queue: int, *, claim: bool) -> Pushed:
+        seq = self._tx.new_job()
+        run_id = self._tx.new_run() if claim else None
+        state = State.RUNNING if claim else State.PENDING
+        self._jobs.append(
+            (seq, new.id, queue, new.key, state.value, new.created_at, new.not_before, new.due_at,
+             new.expires_at, new.target, new.method, rows.headers_text(new.headers),
+             new.content_type, rows.retry_text(new.retry), new.timeout_ms,
+             rows.labels_text(new.labels), new.validate, new.traceparent, new.tracestate, run_id)
+        )  # fmt: skip
+        self._payloads.append((seq, new.payload))
+        self._tx.move(queue, None, "running" if claim else "pending")
+        job = _stored(new, seq, run_id)
+        if run_id is None:
+            return Pushed(job, PushOutcome.CREATED)
+        self._runs.append((run_id, seq, 1, new.created_at))
+        return Pushed(job, PushOutcome.CREATED, Run(run_id, job, new.created_at))
+
+    def insert(self) -> None:
+        if self._jobs:
+            self._tx.over("insert_jobs", self._jobs)
+            self._tx.over("insert_payloads", self._payloads)
+            self._tx.over("insert_runs", self._runs)
+
+
+def _push_keyed(tx: Transaction, new: NewJob, key: str) -> Pushed | KeyExists:
+    queue = tx.queue(new.queue, new.created_at)
+    row = tx.one("waiting_by_key", queue=queue, key=key)
+    if row is None:
+        # A successor waits for the end of the one that runs, so that a key never runs twice.
+        claim = new.claim and tx.one("key_running", queue=queue, key=key) is None
+        batch = _Batch(tx)
+        pushed = batch.add(new, queue, claim=claim)
+        batch.insert()
+        return pushed
+    waiting = rows.job(row)
+    if new.if_exists is IfExists.REJECT:
+        return KeyExists(
+            f"an item with key {key!r} is waiting in queue {new.queue!r}: {waiting.id}",
+            hint="push with if-exists replace or keep, or cancel that item first",
+        )
+    if new.if_exists is IfExists.KEEP or _same(waiting, new):
+        return Pushed(waiting, PushOutcome.KEPT)
+    return Pushed(_replace(tx, queue, waiting, new), PushOutcome.REPLACED)
+
+
+def _same(waiting: Job, new: NewJob) -> bool:
+    """Whether pushing `new` would change nothing about the job that waits.
+
+    An instant is the same when it is equal, or both have passed. A delay always moves the
+    time (that is a debounce); no time at all means now, which a job that is already due,
+    and has not failed, is.
+    """
+    if new.asked == "delay":
+        return False
+    untried = waiting.failures == 0
+    already_due = untried and waiting.due_at <= new.created_at
+    at_the_same_time = already_due if new.asked == "now" else waiting.not_before == new.not_before
+    if new.asked == "on" and not at_the_same_time:
+        at_the_same_time = already_due and new.not_before <= new.created_at
+    if new.expires_relative:
+        same_expiry = waiting.expires_at is not None
+    else:
+        same_expiry = waiting.expires_at == new.expires_at
+    return (
+        at_the_same_time
+        and same_expiry
+        and waiting.payload == new.payload
+        and waiting.content_type == new.content_type
+        and waiting.target == new.target
+        and waiting.method == new.method
+        and dict(waiting.headers) == dict(new.headers)
+        and waiting.retry == new.retry
+        and waiting.timeout_ms == new.timeout_ms
+        and waiting.labels == new.labels
+        and waiting.validate == new.validate
+    )
+
+
+def _replace(tx: Transaction, queue: int, waiting: Job, new: NewJob) -> Job:
+    tx.change(
+        "replace_job",
+        seq=waiting.seq,
+        not_before=new.not_before,
+        due_at=new.due_at,
+        expires_at=new.expires_at,
+        target=new.target,
+        method=new.method,
+        headers=rows.headers_text(new.headers),
+        content_type=new.content_type,
+        retry=rows.retry_text(new.retry),
+        timeout_ms=new.timeout_ms,
+        labels=rows.labels_text(new.labels),
+        validate=new.validate,
+        traceparent=new.traceparent,
+        tracestate=new.tracestate,
+    )
+    if waiting.payload != new.payload:
+        tx.change("replace_payload", seq=waiting.seq, body=new.payload)
+    tx.move(queue, "retrying" if waiting.failures else "pending", "pending")
+    return _stored(new, waiting.seq, replaces=waiting)
+
+
+def _stored(
+    new: NewJob, seq: int, run_id: int | None = None, *, replaces: Job | None = None
+) -> Job:
+    """The Job that `new` is once stored, without reading it back."""
+    return Job(
+        seq=seq,
+        id=replaces.id if replaces else new.id,
+        queue=new.queue,
+        state=State.PENDING if run_id is None else State.RUNNING,
+        created_at=replaces.created_at if replaces else new.created_at,
+        not_before=new.not_before,
+        due_at=new.due_at,
+        target=new.target,
+        method=new.method,
+        retry=new.retry,
+        timeout_ms=new.timeout_ms,
+        key=new.key,
+        headers=new.headers,
+        content_type=new.content_type,
+        labels=new.labels,
+        validate=new.validate,
+        run_id=run_id,
+        expires_at=new.expires_at,
+        traceparent=new.traceparent,
+        tracestate=new.tracestate,
+        payload=new.payload,
+    )

@@ -1,0 +1,159 @@
+"""Rows of the database <-> records of lq.model. Pure; knows the order of the view job_rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from lq.backoff import format_retry, parse_retry
+from lq.model import (
+    Attempt,
+    Counts,
+    Job,
+    OutcomeKind,
+    Queue,
+    QueueSettings,
+    RetryPolicy,
+    Scope,
+    State,
+    Token,
+)
+
+Row = tuple[Any, ...]
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_STATES = {state.value: state for state in State}
+_policies: dict[str, RetryPolicy] = {}
+_policy_texts: dict[RetryPolicy, str] = {}
+_MOST_POLICIES = 1024
+
+
+def retry_policy(text: str) -> RetryPolicy:
+    """Read a stored policy; the few that are in use are kept."""
+    policy = _policies.get(text)
+    if policy is None:
+        policy = parse_retry(text)
+        if len(_policies) < _MOST_POLICIES:
+            _policies[text] = policy
+    return policy
+
+
+def retry_text(policy: RetryPolicy) -> str:
+    """Write a policy for storing."""
+    text = _policy_texts.get(policy)
+    if text is None:
+        text = format_retry(policy)
+        if len(_policy_texts) < _MOST_POLICIES:
+            _policy_texts[policy] = text
+    return text
+
+
+def headers_text(headers: Mapping[str, str]) -> str | None:
+    """Headers as stored: JSON, or NULL for none."""
+    return json.dumps(dict(headers), ensure_ascii=False) if headers else None
+
+
+def headers(text: str | None) -> Mapping[str, str]:
+    return json.loads(text) if text else NO_HEADERS
+
+
+def labels_text(labels: tuple[str, ...]) -> str:
+    """Labels as stored: `,a,b,`, so that a search for `,a,` finds whole words only."""
+    return f",{','.join(labels)}," if labels else ""
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    return tuple(text[1:-1].split(",")) if text else ()
+
+
+def job(row: Row) -> Job:
+    """A Job from a row of job_rows followed by its payload (or NULL)."""
+    return Job(
+        seq=row[0],
+        id=row[1],
+        queue=row[2],
+        state=_STATES[row[3]],
+        created_at=row[4],
+        not_before=row[5],
+        due_at=row[6],
+        target=row[7],
+        method=row[8],
+        retry=retry_policy(row[9]),
+        timeout_ms=row[10],
+        key=row[11],
+        headers=headers(row[12]),
+        content_type=row[13],
+        labels=_labels(row[14]),
+        validate=row[15] == 1,
+        failures=row[16],
+        interruptions=row[17],
+        run_id=row[18],
+        last_status=row[19],
+        error=row[20],
+        expires_at=row[21],
+        finished_at=row[22],
+        traceparent=row[23],
+        tracestate=row[24],
+        payload=row[26],
+    )
+
+
+def queue_id(row: Row) -> int:
+    """The queue's key in a row of job_rows."""
+    key: int = row[25]
+    return key
+
+
+def attempt(row: Row) -> Attempt:
+    return Attempt(
+        n=row[0],
+        started_at=row[1],
+        ended_at=row[2],
+        outcome=OutcomeKind(row[3]) if row[3] else None,
+        status=row[4],
+        error=row[5],
+        headers=headers(row[6]),
+        body=row[7] or b"",
+        truncated=row[8] == 1,
+    )
+
+
+def queue(row: Row) -> Queue:
+    return Queue(
+        name=row[0],
+        created_at=row[1],
+        settings=QueueSettings(
+            target=row[2],
+            method=row[3],
+            headers=json.loads(row[4]) if row[4] else None,
+            concurrency=row[5],
+            retry=retry_policy(row[6]) if row[6] else None,
+            timeout_ms=row[7],
+        ),
+        paused=row[8] == 1,
+        paused_until=row[9],
+        counts=Counts(
+            pending=row[10],
+            retry=row[11],
+            running=row[12],
+            completed=row[13],
+            failed=row[14],
+            cancelled=row[15],
+        ),
+        next_due_at=row[16],
+    )
+
+
+def token(row: Row) -> Token:
+    return Token(
+        name=row[0],
+        digest=row[1],
+        scopes=frozenset(Scope(word) for word in row[2].split(",")),
+        created_at=row[3],
+        queues=tuple(json.loads(row[4])),
+        expires_at=row[5],
+        revoked_at=row[6],
+        used_at=row[7],
+    )

@@ -1,0 +1,137 @@
+"""The verbs of the SQLite store around a run: claim, settle, orphans.
+
+Invariant: a run that ended is always remembered; its job moves only while it belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lq.daemon.store import Claimed, ClaimRequest, rows
+from lq.daemon.store.rows import Row
+from lq.daemon.store.transaction import Transaction, counted_as
+from lq.model import MOVES, Run, Settled, Settlement, State
+
+
+def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[Claimed]:
+    """Open runs for the first due jobs of each queue, and say when the next one is due."""
+    found: list[tuple[str, int | None, tuple[Run, ...]]] = []
+    for request in requests:
+        queue = tx.known_queue(request.queue)
+        runs: tuple[Run, ...] = ()
+        if queue is not None:
+            due = tx.all("due_jobs", queue=queue, now=now, limit=request.limit)
+            runs = tuple(_run(row, tx.new_run(), now) for row in due)
+            for run in runs:
+                tx.move(queue, counted_as(State.PENDING, run.job.failures), "running")
+        found.append((request.queue, queue, runs))
+    started = [run for _, _, runs in found for run in runs]
+    tx.over("start_jobs", [(run.job.seq, run.id) for run in started])
+    tx.over("insert_runs", [(run.id, run.job.seq, run.job.attempt, now) for run in started])
+    return [Claimed(name, runs, _next_due(tx, queue, now)) for name, queue, runs in found]
+
+
+def _run(row: Row, run_id: int, now: int) -> Run:
+    """The run of a waiting job, read from the row it was a moment ago."""
+    claimed = (*row[:3], State.RUNNING.value, *row[4:18], run_id, *row[19:])
+    return Run(run_id, rows.job(claimed), now)
+
+
+def _next_due(tx: Transaction, queue: int | None, now: int) -> int | None:
+    row = None if queue is None else tx.one("next_due", queue=queue, now=now)
+    return None if row is None else int(row[0])
+
+
+def orphans(tx: Transaction) -> list[Run]:
+    """The runs of all jobs that are RUNNING."""
+    return [
+        Run(job.run_id, job, row[-1])
+        for row in tx.all("orphans")
+        if (job := rows.job(row)).run_id is not None
+    ]
+
+
+def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
+    """End many runs, with one statement for each kind of end."""
+    decided = [_unless_superseded(tx, settlement) for settlement in settlements]
+    finished = [s for s in decided if MOVES[s.verb].to is not State.PENDING]
+    returned = [s for s in decided if MOVES[s.verb].to is State.PENDING]
+    moved = {row[0] for row in tx.over("finish_jobs", [_finish(s) for s in finished])}
+    moved |= {row[0] for row in tx.over("return_jobs", [_return(s) for s in returned])}
+    tx.over("end_runs", [_end(s) for s in decided if s.outcome is not None])
+    tx.over("forget_runs", [(s.run.id,) for s in decided if s.outcome is None])
+    answers = []
+    for settlement in decided:
+        job = settlement.run.job
+        state = MOVES[settlement.verb].to
+        applied = job.seq in moved
+        if applied:
+            queue = tx.known_queue(job.queue)
+            assert queue is not None
+            tx.move(queue, "running", counted_as(state, settlement.failures))
+        answers.append(Settled(applied, settlement.verb, state))
+    return answers
+
+
+def _unless_superseded(tx: Transaction, settlement: Settlement) -> Settlement:
+    """Bury a job that would wait again although a newer one with its key already waits."""
+    job = settlement.run.job
+    if job.key is None or MOVES[settlement.verb].to is not State.PENDING:
+        return settlement
+    queue = tx.known_queue(job.queue)
+    successor = tx.one("waiting_successor", queue=queue, key=job.key)
+    if successor is None:
+        return settlement
+    reason = f"superseded by {successor[0]}"
+    if settlement.error:
+        reason += f"; last attempt: {settlement.error}"
+    return Settlement(
+        run=settlement.run,
+        verb="bury",
+        ended_at=settlement.ended_at,
+        failures=settlement.failures,
+        outcome=settlement.outcome,
+        error=reason,
+    )
+
+
+def _finish(settlement: Settlement) -> tuple[Any, ...]:
+    run, outcome = settlement.run, settlement.outcome
+    return (
+        run.job.seq,
+        run.id,
+        MOVES[settlement.verb].to.value,
+        settlement.ended_at,
+        settlement.failures,
+        outcome.status if outcome else run.job.last_status,
+        settlement.error,
+    )
+
+
+def _return(settlement: Settlement) -> tuple[Any, ...]:
+    run, outcome = settlement.run, settlement.outcome
+    return (
+        run.job.seq,
+        run.id,
+        settlement.due_at,
+        settlement.failures,
+        settlement.interruptions,
+        outcome.status if outcome else None,
+        settlement.error,
+    )
+
+
+def _end(settlement: Settlement) -> tuple[Any, ...]:
+    outcome = settlement.outcome
+    assert outcome is not None
+    return (
+        settlement.run.id,
+        settlement.ended_at,
+        outcome.kind.value,
+        outcome.status,
+        outcome.error,
+        rows.headers_text(outcome.headers),
+        outcome.body or None,
+        outcome.truncated,
+    )

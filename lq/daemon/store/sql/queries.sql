@@ -1,0 +1,286 @@
+-- Every statement of the store, by name. `now` and all values are parameters.
+-- `VALUES :rows(n)` stands for as many rows of n parameters as a call brings: one statement
+-- for many rows is one crossing between SQLite's thread and the interpreter's lock.
+
+-- name: insert_jobs
+-- Store new jobs.
+INSERT INTO jobs (seq, id, queue_id, key, state, created_at, not_before, due_at, expires_at,
+                  target, method, headers, content_type, retry, timeout_ms, labels, validate,
+                  traceparent, tracestate, run_id)
+VALUES :rows(20);
+
+-- name: insert_payloads
+-- Store the bodies of new jobs.
+INSERT INTO payloads (job_seq, body) VALUES :rows(2);
+
+-- name: insert_runs
+-- Open runs.
+INSERT INTO runs (id, job_seq, attempt, started_at) VALUES :rows(4);
+
+-- name: waiting_by_key
+-- The job a push with this key would replace.
+SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
+WHERE r.queue_id = :queue AND r.key = :key AND r.state = 'PENDING';
+
+-- name: key_running
+-- Whether a job with this key runs.
+SELECT 1 FROM jobs WHERE queue_id = :queue AND key = :key AND state = 'RUNNING';
+
+-- name: replace_job
+-- Put new content in a waiting job's place: same id, fresh budget.
+UPDATE jobs SET not_before = :not_before, due_at = :due_at, expires_at = :expires_at,
+    target = :target, method = :method, headers = :headers, content_type = :content_type,
+    retry = :retry, timeout_ms = :timeout_ms, labels = :labels, validate = :validate,
+    traceparent = :traceparent, tracestate = :tracestate,
+    failures = 0, interruptions = 0, last_status = NULL, error = NULL
+WHERE seq = :seq AND state = 'PENDING';
+
+-- name: replace_payload
+-- Change a waiting job's body.
+UPDATE payloads SET body = :body WHERE job_seq = :seq;
+
+-- name: due_jobs
+-- The jobs of a queue to start now: due, not expired, and no other of their key running.
+SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
+WHERE r.queue_id = :queue AND r.state = 'PENDING' AND r.due_at <= :now
+  AND (r.expires_at IS NULL OR r.expires_at > :now)
+  AND (r.key IS NULL OR NOT EXISTS (
+        SELECT 1 FROM jobs x
+        WHERE x.queue_id = r.queue_id AND x.key = r.key AND x.state = 'RUNNING'))
+ORDER BY r.due_at, r.seq LIMIT :limit;
+
+-- name: next_due
+-- When the first job of a queue that may start is due.
+SELECT j.due_at FROM jobs j
+WHERE j.queue_id = :queue AND j.state = 'PENDING'
+  AND (j.expires_at IS NULL OR j.expires_at > :now)
+  AND (j.key IS NULL OR NOT EXISTS (
+        SELECT 1 FROM jobs x
+        WHERE x.queue_id = j.queue_id AND x.key = j.key AND x.state = 'RUNNING'))
+ORDER BY j.due_at, j.seq LIMIT 1;
+
+-- name: start_jobs
+-- Claim waiting jobs for their runs.
+WITH v (seq, run) AS (VALUES :rows(2))
+UPDATE jobs SET state = 'RUNNING', run_id = v.run
+FROM v WHERE jobs.seq = v.seq AND jobs.state = 'PENDING';
+
+-- name: finish_jobs
+-- End the runs of jobs that still belong to them, for good.
+WITH v (seq, run, state, finished_at, failures, status, error) AS (VALUES :rows(7))
+UPDATE jobs SET state = v.state, run_id = NULL, finished_at = v.finished_at,
+    failures = v.failures, interruptions = 0, last_status = v.status, error = v.error
+FROM v WHERE jobs.seq = v.seq AND jobs.run_id = v.run AND jobs.state = 'RUNNING'
+RETURNING seq;
+
+-- name: return_jobs
+-- End the runs of jobs that still belong to them, to wait again.
+WITH v (seq, run, due_at, failures, interruptions, status, error) AS (VALUES :rows(7))
+UPDATE jobs SET state = 'PENDING', run_id = NULL, due_at = v.due_at,
+    failures = v.failures, interruptions = v.interruptions,
+    last_status = coalesce(v.status, jobs.last_status), error = v.error
+FROM v WHERE jobs.seq = v.seq AND jobs.run_id = v.run AND jobs.state = 'RUNNING'
+RETURNING seq;
+
+-- name: end_runs
+-- Remember what came of attempts.
+WITH v (id, ended_at, outcome, status, error, headers, body, truncated) AS (VALUES :rows(8))
+UPDATE runs SET ended_at = v.ended_at, outcome = v.outcome, status = v.status,
+    error = v.error, headers = v.headers, body = v.body, truncated = v.truncated
+FROM v WHERE runs.id = v.id;
+
+-- name: forget_runs
+-- Forget runs in which nothing was called.
+DELETE FROM runs WHERE id IN (SELECT column1 FROM (VALUES :rows(1)));
+
+-- name: waiting_successor
+-- The id of the job that waits under this key.
+SELECT id FROM jobs WHERE queue_id = :queue AND key = :key AND state = 'PENDING';
+
+-- name: orphans
+-- What was running when the last daemon ended.
+SELECT r.*, p.body, u.started_at FROM job_rows r
+JOIN payloads p ON p.job_seq = r.seq JOIN runs u ON u.id = r.run_id
+WHERE r.state = 'RUNNING' ORDER BY r.due_at, r.seq;
+
+-- name: job_by_id
+-- One job, whatever its state.
+SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq WHERE r.id = :id;
+
+-- name: jobs_by_key
+-- The unprocessed jobs with this key, the waiting one first.
+SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
+WHERE r.queue_id = (SELECT id FROM queues WHERE name = :queue) AND r.key = :key
+  AND r.state = 'PENDING'
+UNION ALL
+SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
+WHERE r.queue_id = (SELECT id FROM queues WHERE name = :queue) AND r.key = :key
+  AND r.state = 'RUNNING';
+
+-- name: cancel_job
+-- Cancel an unprocessed job; a run of it that still goes on changes nothing any more.
+UPDATE jobs SET state = 'CANCELLED', run_id = NULL, finished_at = :now, error = 'cancelled'
+WHERE seq = :seq AND state IN ('PENDING', 'RUNNING');
+
+-- name: edit_job
+-- Change a waiting job.
+UPDATE jobs SET not_before = :not_before, due_at = :due_at, expires_at = :expires_at,
+    target = :target, method = :method, headers = :headers, content_type = :content_type,
+    retry = :retry, timeout_ms = :timeout_ms, labels = :labels
+WHERE seq = :seq AND state = 'PENDING';
+
+-- name: revive_job
+-- Make a finished job wait again, as if just pushed.
+UPDATE jobs SET state = 'PENDING', not_before = :now, due_at = :now, expires_at = NULL,
+    finished_at = NULL, failures = 0, interruptions = 0, last_status = NULL, error = NULL
+WHERE seq = :seq AND state IN ('COMPLETED', 'FAILED', 'CANCELLED');
+
+-- name: expire_jobs
+-- Fail waiting jobs whose expiry has passed.
+UPDATE jobs SET state = 'FAILED', finished_at = :now,
+    error = 'expired' || coalesce('; last attempt: ' || error, ' before it could start')
+WHERE seq IN (SELECT seq FROM jobs WHERE state = 'PENDING' AND expires_at IS NOT NULL
+              AND expires_at <= :now ORDER BY expires_at LIMIT :limit)
+RETURNING queue_id, failures;
+
+-- name: next_expiry
+-- When the next waiting job expires.
+SELECT min(expires_at) FROM jobs WHERE state = 'PENDING' AND expires_at IS NOT NULL;
+
+-- name: prune_jobs
+-- Forget the oldest finished jobs; payloads and runs go with them.
+DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE finished_at IS NOT NULL
+    AND finished_at < :before ORDER BY finished_at, seq LIMIT :limit)
+RETURNING queue_id, state;
+
+-- name: oldest_finished
+-- When the oldest remembered job finished.
+SELECT min(finished_at) FROM jobs WHERE finished_at IS NOT NULL;
+
+-- name: attempts
+-- The remembered attempts of a job.
+SELECT u.attempt, u.started_at, u.ended_at, u.outcome, u.status, u.error, u.headers, u.body,
+       u.truncated
+FROM runs u JOIN jobs j ON j.seq = u.job_seq WHERE j.id = :id ORDER BY u.id;
+
+-- name: pending_page
+-- Waiting jobs after a cursor, by queue in due order.
+SELECT r.*, NULL FROM job_rows r
+WHERE r.state = 'PENDING' AND (r.queue_id, r.due_at, r.seq) > (:after_queue, :after_due, :after_seq)
+  AND (:queue IS NULL OR r.queue_id = :queue)
+  AND (:queues IS NULL OR r.queue_id IN (SELECT value FROM json_each(:queues)))
+  AND (:retrying IS NULL OR (r.failures > 0) = :retrying)
+  AND (:key IS NULL OR r.key = :key)
+  AND (:label IS NULL OR instr(r.labels, :label) > 0)
+  AND (:from_at IS NULL OR r.created_at >= :from_at)
+  AND (:to_at IS NULL OR r.created_at < :to_at)
+ORDER BY r.queue_id, r.due_at, r.seq LIMIT :limit;
+
+-- name: pending_page_of_queue
+-- Waiting jobs of one queue after a cursor, in due order.
+SELECT r.*, NULL FROM job_rows r
+WHERE r.queue_id = :queue AND r.state = 'PENDING' AND (r.due_at, r.seq) > (:after_due, :after_seq)
+  AND (:retrying IS NULL OR (r.failures > 0) = :retrying)
+  AND (:key IS NULL OR r.key = :key)
+  AND (:label IS NULL OR instr(r.labels, :label) > 0)
+  AND (:from_at IS NULL OR r.created_at >= :from_at)
+  AND (:to_at IS NULL OR r.created_at < :to_at)
+ORDER BY r.due_at, r.seq LIMIT :limit;
+
+-- name: running_page
+-- Running jobs after a cursor, by queue in push order.
+SELECT r.*, NULL FROM job_rows r
+WHERE r.state = 'RUNNING' AND (r.queue_id, r.seq) > (:after_queue, :after_seq)
+  AND (:queue IS NULL OR r.queue_id = :queue)
+  AND (:queues IS NULL OR r.queue_id IN (SELECT value FROM json_each(:queues)))
+  AND (:key IS NULL OR r.key = :key)
+  AND (:label IS NULL OR instr(r.labels, :label) > 0)
+  AND (:from_at IS NULL OR r.created_at >= :from_at)
+  AND (:to_at IS NULL OR r.created_at < :to_at)
+ORDER BY r.queue_id, r.seq LIMIT :limit;
+
+-- name: finished_page
+-- Finished jobs before a cursor, newest first.
+SELECT r.*, NULL FROM job_rows r
+WHERE r.finished_at IS NOT NULL AND (r.finished_at, r.seq) < (:before_at, :before_seq)
+  AND (:queue IS NULL OR r.queue_id = :queue)
+  AND (:queues IS NULL OR r.queue_id IN (SELECT value FROM json_each(:queues)))
+  AND (:state IS NULL OR r.state = :state)
+  AND (:key IS NULL OR r.key = :key)
+  AND (:label IS NULL OR instr(r.labels, :label) > 0)
+  AND (:from_at IS NULL OR r.finished_at >= :from_at)
+  AND (:to_at IS NULL OR r.finished_at < :to_at)
+ORDER BY r.finished_at DESC, r.seq DESC LIMIT :limit;
+
+-- name: queue_id
+-- The row of a queue, deleted or not.
+SELECT id FROM queues WHERE name = :name;
+
+-- name: queue_names
+-- All queues with their row numbers, deleted ones too: their history is still there.
+SELECT id, name FROM queues;
+
+-- name: add_queue
+-- Bring a queue into being, or back.
+INSERT INTO queues (name, created_at) VALUES (:name, :now)
+ON CONFLICT (name) DO UPDATE SET deleted_at = NULL RETURNING id;
+
+-- name: queues
+-- Queues that were not deleted, or still hold unprocessed jobs; with when the next job is due.
+SELECT q.name, q.created_at, q.target, q.method, q.headers, q.concurrency, q.retry, q.timeout_ms,
+       q.paused, q.paused_until, q.pending, q.retrying, q.running, q.completed, q.failed,
+       q.cancelled,
+       (SELECT j.due_at FROM jobs j WHERE j.queue_id = q.id AND j.state = 'PENDING'
+        ORDER BY j.due_at, j.seq LIMIT 1)
+FROM queues q
+WHERE (:name IS NULL OR q.name = :name)
+  AND (q.deleted_at IS NULL OR q.pending + q.retrying + q.running > 0)
+ORDER BY q.name;
+
+-- name: set_queue
+-- Change a queue's settings and pause.
+UPDATE queues SET target = :target, method = :method, headers = :headers,
+    concurrency = :concurrency, retry = :retry, timeout_ms = :timeout_ms,
+    paused = :paused, paused_until = :paused_until
+WHERE name = :name;
+
+-- name: delete_queue
+-- Hide a queue and forget its settings; history keeps its name.
+UPDATE queues SET deleted_at = :now, target = NULL, method = NULL, headers = NULL,
+    concurrency = NULL, retry = NULL, timeout_ms = NULL, paused = 0, paused_until = NULL
+WHERE id = :queue;
+
+-- name: cancel_waiting
+-- Cancel all waiting jobs of a queue.
+UPDATE jobs SET state = 'CANCELLED', finished_at = :now, error = 'cancelled with its queue'
+WHERE queue_id = :queue AND state = 'PENDING' RETURNING failures;
+
+-- name: count
+-- Carry one transaction's moves into a queue's counts.
+UPDATE queues SET pending = pending + :pending, retrying = retrying + :retrying,
+    running = running + :running, completed = completed + :completed,
+    failed = failed + :failed, cancelled = cancelled + :cancelled
+WHERE id = :queue;
+
+-- name: add_token
+-- Remember a token by its digest.
+INSERT INTO tokens (name, digest, scopes, queues, created_at, expires_at)
+VALUES (:name, :digest, :scopes, :queues, :created_at, :expires_at);
+
+-- name: tokens
+-- All tokens.
+SELECT name, digest, scopes, created_at, queues, expires_at, revoked_at, used_at
+FROM tokens ORDER BY name, id;
+
+-- name: revoke_token
+-- Revoke the live token of this name.
+UPDATE tokens SET revoked_at = :now WHERE name = :name AND revoked_at IS NULL
+RETURNING name, digest, scopes, created_at, queues, expires_at, revoked_at, used_at;
+
+-- name: touch_token
+-- Remember when a token was last used.
+UPDATE tokens SET used_at = :now WHERE digest = :digest;
+
+-- name: last_ids
+-- The highest ids ever given, so that none is given twice.
+SELECT name, seq FROM sqlite_sequence WHERE name IN ('jobs', 'runs');

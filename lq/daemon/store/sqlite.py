@@ -1,0 +1,211 @@
+"""The Store on one SQLite file: each verb handed to the writer, or asked of the reader.
+
+The verbs themselves are in pushing, running, editing, queues and reading; this file only
+says which of them write, and in which order those of one commit are done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from lq.daemon.store import (
+    Claimed,
+    ClaimRequest,
+    ResolvedEdit,
+    editing,
+    pushing,
+    queues,
+    reading,
+    rows,
+    running,
+)
+from lq.daemon.store.database import Database, needs_check, open_database, refuse_damaged
+from lq.daemon.store.queries import named
+from lq.daemon.store.rows import Row
+from lq.daemon.store.transaction import Transaction
+from lq.errors import Conflict
+from lq.model import (
+    Attempt,
+    Job,
+    JobFilter,
+    NewJob,
+    Page,
+    Pushed,
+    Queue,
+    QueueEdit,
+    Ref,
+    Run,
+    Settled,
+    Settlement,
+    Token,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def open_store(folder: Path) -> SqliteStore:
+    """Open the store of a data folder, making it if need be.
+
+    Raises: InUse, DataError, StartError; nothing of a refused database is changed.
+    """
+    return SqliteStore(await open_database(folder, _Book()))
+
+
+class SqliteStore:
+    """See `lq.daemon.store.Store` for the verbs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def run(self) -> None:
+        database = self._database
+        if needs_check(database.path):
+            await database.read(partial(refuse_damaged, path=database.path))
+        await database.run()
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    def push(self, job: NewJob) -> asyncio.Future[Pushed]:
+        return self._database.write("push", job)
+
+    async def claim(self, requests: Sequence[ClaimRequest], now: int) -> list[Claimed]:
+        call = partial(running.claim, requests=requests, now=now)
+        claimed: list[Claimed] = await self._database.write("claim", call)
+        return claimed
+
+    async def settle(self, settlement: Settlement) -> Settled:
+        settled: Settled = await self._database.write("settle", settlement)
+        return settled
+
+    async def orphans(self) -> list[Run]:
+        return await self._do(running.orphans)
+
+    async def get(self, ref: Ref) -> Job | None:
+        return await self._ask(reading.get, ref)
+
+    async def cancel(self, ref: Ref, now: int) -> Job | None:
+        return await self._do(editing.cancel, ref, now)
+
+    async def edit(self, ref: Ref, edit: ResolvedEdit) -> Job | None:
+        return await self._do(editing.edit, ref, edit)
+
+    async def revive(self, ref: Ref, now: int) -> Job | None:
+        return await self._do(editing.revive, ref, now)
+
+    async def expire(self, now: int, limit: int) -> tuple[int, int | None]:
+        return await self._do(editing.expire, now, limit)
+
+    async def prune(self, finished_before: int, limit: int) -> int:
+        return await self._do(editing.prune, finished_before, limit)
+
+    async def attempts(self, ref: Ref) -> list[Attempt] | None:
+        return await self._ask(reading.attempts, ref)
+
+    async def unfinished(self, wanted: JobFilter) -> Page[Job]:
+        return await self._ask(reading.unfinished, wanted)
+
+    async def finished(self, wanted: JobFilter) -> Page[Job]:
+        return await self._ask(reading.finished, wanted)
+
+    async def queues(self) -> list[Queue]:
+        return await self._ask(reading.queues)
+
+    async def queue(self, name: str) -> Queue | None:
+        found = await self._ask(reading.queues, name)
+        return found[0] if found else None
+
+    async def set_queue(self, name: str, edit: QueueEdit, now: int) -> Queue:
+        return await self._do(queues.set_queue, name, edit, now)
+
+    async def delete_queue(self, name: str, now: int, *, force: bool) -> int | None:
+        return await self._do(queues.delete_queue, name, now, force=force)
+
+    async def add_token(self, token: Token) -> None:
+        await self._do(queues.add_token, token)
+
+    async def tokens(self) -> list[Token]:
+        return [rows.token(row) for row in await self._ask(lambda fetch: fetch("tokens"))]
+
+    async def revoke_token(self, name: str, now: int) -> Token | None:
+        return await self._do(queues.revoke_token, name, now)
+
+    async def touch_token(self, digest: bytes, now: int) -> None:
+        await self._do(queues.touch_token, digest, now)
+
+    async def _do(
+        self,
+        verb: Callable[Concatenate[Transaction, P], T | Conflict],
+        *values: P.args,
+        **named_values: P.kwargs,
+    ) -> T:
+        """Write: run a verb in the next transaction; a Conflict it returns is raised here."""
+        call = partial(_call, verb, values, named_values)
+        answer: T = await self._database.write("other", call)
+        return answer
+
+    async def _ask(
+        self, query: Callable[Concatenate[reading.Fetch, P], T], *values: P.args, **kw: P.kwargs
+    ) -> T:
+        """Read: run a query beside the writer."""
+        return await self._database.read(
+            lambda connection: query(_fetch(connection), *values, **kw)
+        )
+
+
+def _call(
+    verb: Callable[..., Any], values: tuple[Any, ...], named_values: dict[str, Any], tx: Transaction
+) -> Any:
+    return verb(tx, *values, **named_values)
+
+
+def _fetch(connection: sqlite3.Connection) -> reading.Fetch:
+    def fetch(name: str, /, **values: Any) -> list[Row]:
+        return connection.execute(named()[name], values).fetchall()
+
+    return fetch
+
+
+class _Book:
+    """Applies the writes of one moment inside one transaction, on SQLite's thread.
+
+    Ends of runs come first, then single verbs in the order they came, then pushes; claims
+    last, so that a claim finds what has just been pushed or given back.
+    """
+
+    def __init__(self) -> None:
+        self._tx: Transaction | None = None
+
+    def apply(self, connection: sqlite3.Connection, group: Sequence[tuple[str, Any]]) -> list[Any]:
+        tx = self._tx = self._tx or Transaction(connection)
+        answers: list[Any] = [None] * len(group)
+        places: dict[str, list[int]] = {"settle": [], "other": [], "push": [], "claim": []}
+        for place, (verb, _) in enumerate(group):
+            places[verb].append(place)
+        _answer(answers, places["settle"], running.settle(tx, _arguments(group, places["settle"])))
+        for place in places["other"]:
+            answers[place] = group[place][1](tx)
+        _answer(answers, places["push"], pushing.push(tx, _arguments(group, places["push"])))
+        for place in places["claim"]:
+            answers[place] = group[place][1](tx)
+        tx.commit_counts()
+        return answers
+
+    def undo(self) -> None:
+        if self._tx is not None:
+            self._tx.undo()
+
+
+def _arguments(group: Sequence[tuple[str, Any]], places: Sequence[int]) -> list[Any]:
+    return [group[place][1] for place in places]
+
+
+def _answer(answers: list[Any], places: Sequence[int], results: Sequence[Any]) -> None:
+    for place, result in zip(places, results, strict=True):
+        answers[place] = result
