@@ -1,0 +1,68 @@
+"""Reading the body of a request: opaque bytes, up to a limit, within a time.
+
+aiohttp by itself would wait for a body for ever, and decompress it; a push's bytes are kept
+as they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from lq.errors import PayloadTooLarge, RequestTimeout, ValidationError
+
+BODY_TIMEOUT_S: Final = 30.0
+LEAST_BYTES_PER_S: Final = 16_384
+"""What a body must bring on average once its first seconds are over."""
+
+
+async def read_body(request: web.BaseRequest, limit: int, timeout_s: float) -> bytes:
+    """The whole body.
+
+    Shape: it has `timeout_s`, and as much longer as its bytes take at `LEAST_BYTES_PER_S`.
+    Units: `limit` is bytes. Raises: PayloadTooLarge (before reading, where the length is
+    declared), RequestTimeout, ValidationError when it ends early or is badly framed.
+    """
+    content = request.content
+    length = request.content_length
+    if length is not None and length > limit:
+        raise _too_large(limit)
+    try:
+        if content.is_eof():
+            body = content.read_nowait(-1)
+            if len(body) > limit:
+                raise _too_large(limit)
+            return body
+        return await _receive(request, limit, timeout_s)
+    except (web.RequestPayloadError, ConnectionError):
+        raise ValidationError.of("body", "ended early, or is not framed as HTTP says") from None
+
+
+async def _receive(request: web.BaseRequest, limit: int, timeout_s: float) -> bytes:
+    content = request.content
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    received = bytearray()
+    started = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout(timeout_s) as patience:
+            while chunk := await content.readany():
+                received += chunk
+                if len(received) > limit:
+                    raise _too_large(limit)
+                patience.reschedule(started + timeout_s + len(received) / LEAST_BYTES_PER_S)
+    except TimeoutError:
+        raise RequestTimeout(
+            f"the body was not there after {timeout_s:g} s, {len(received)} bytes of it were",
+            hint=f"send at least {LEAST_BYTES_PER_S // 1024} KiB a second",
+        ) from None
+    return bytes(received)
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"a body has at most {limit} bytes here",
+        hint="keep what is large elsewhere and push where it is (max_payload sets the limit)",
+    )

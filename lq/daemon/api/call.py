@@ -1,0 +1,95 @@
+"""One request on its way through the API, and what is answered to it.
+
+Owns: what a handler may know of a request, and the questions about who asks.
+Invariant: a handler is given a Call only when its principal may do what the route is for,
+in the queue that the path names; `app` sees to that.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+from msgspec import Struct
+
+from lq.daemon.api.body import read_body
+from lq.daemon.auth import allows
+from lq.daemon.engine import Engine
+from lq.errors import Forbidden, NotFound
+from lq.model import ById, ByKey, Principal, Ref, Scope
+
+MAX_DOCUMENT: Final = 65_536
+"""Bytes of JSON that an admin request may bring."""
+
+NOT_STORED: Final = ("Cache-Control", "no-store")
+
+
+class Reply(Struct, frozen=True):
+    """What a handler answers: JSON, ready to send. `close` ends the connection after it."""
+
+    body: bytes
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
+    close: bool = False
+
+
+class Call(Struct, kw_only=True):
+    """One request. Shape: of `queue`, `key`, `id` and `name`, those that its path names are set."""
+
+    engine: Engine
+    request: web.BaseRequest
+    principal: Principal
+    now: int
+    data_dir: str | None
+    body_timeout_s: float
+    query: str = ""
+    queue: str = ""
+    key: str = ""
+    id: str = ""
+    name: str = ""
+
+    @property
+    def ref(self) -> Ref:
+        """The item that the path names."""
+        return ById(self.id) if self.id else ByKey(self.queue, self.key)
+
+    def may(self, *scopes: Scope, queue: str | None = None) -> bool:
+        """Whether any of these scopes reaches a queue, or what belongs to none."""
+        return any(allows(self.principal, scope, queue) for scope in scopes)
+
+    def require(self, *scopes: Scope, queue: str | None = None) -> None:
+        """Refuse what the token may not do, in the same words whether the queue exists or not.
+
+        Raises: Forbidden.
+        """
+        if not self.may(*scopes, queue=queue):
+            needed = " or ".join(scopes)
+            place = "" if queue is None else " in this queue"
+            raise Forbidden(
+                f"the token {self.principal.name} lacks the scope {needed}{place}",
+                hint="make one that has it with `lq tokens create NAME --scope SCOPE`",
+            )
+
+    async def require_item(self, *scopes: Scope) -> None:
+        """Hide the items of queues that the token does not reach: they are not found.
+
+        Raises: NotFound, in the same words for an id that does not exist.
+        """
+        if not self.principal.queues:
+            return
+        hidden = NotFound("there is no such item")
+        try:
+            job = await self.engine.get(self.ref)
+        except NotFound:
+            raise hidden from None
+        if not self.may(*scopes, queue=job.queue):
+            raise hidden
+
+    async def payload(self) -> bytes:
+        """The body, opaque bytes. Raises: PayloadTooLarge, RequestTimeout, ValidationError."""
+        return await read_body(self.request, self.engine.max_payload, self.body_timeout_s)
+
+    async def document(self) -> bytes:
+        """The JSON body of an admin request. Raises: as `payload`."""
+        return await read_body(self.request, MAX_DOCUMENT, self.body_timeout_s)

@@ -1,0 +1,52 @@
+"""Queues: what they hold, their settings, their pause."""
+
+from __future__ import annotations
+
+from lq import wire
+from lq.daemon.api.call import Call, Reply
+from lq.daemon.api.router import Route
+from lq.model import QueueEdit, Scope
+
+# Up to a segment "items": from there on the path is about the items of a queue.
+_QUEUE = "/api/v1/queues/(?P<queue>(?:(?!/items(?:/|$)).)+)"
+_ADMIN = (Scope.ADMIN,)
+_READ = (Scope.READ,)
+
+
+async def listing(call: Call) -> Reply:
+    queues = await call.engine.queues()
+    return Reply(wire.encode_queues([q for q in queues if call.may(Scope.READ, queue=q.name)]))
+
+
+async def show(call: Call) -> Reply:
+    return Reply(wire.encode_queue(await call.engine.queue(call.queue)))
+
+
+async def edit(call: Call) -> Reply:
+    wanted = wire.decode_queue_edit(await call.document(), call.now)
+    return Reply(wire.encode_queue(await call.engine.edit_queue(call.queue, wanted)))
+
+
+async def pause(call: Call) -> Reply:
+    wanted = wire.decode_pause(call.query, call.now)
+    return Reply(wire.encode_queue(await call.engine.edit_queue(call.queue, wanted)))
+
+
+async def resume(call: Call) -> Reply:
+    wanted = QueueEdit(paused=False, paused_until=None)
+    return Reply(wire.encode_queue(await call.engine.edit_queue(call.queue, wanted)))
+
+
+async def delete(call: Call) -> Reply:
+    force = wire.decode_force(call.query)
+    return Reply(wire.encode_cancelled(await call.engine.delete_queue(call.queue, force=force)))
+
+
+ROUTES = (
+    Route("GET", "/api/v1/queues/?", listing, _READ),
+    Route("POST", f"{_QUEUE}/pause", pause, _ADMIN),
+    Route("POST", f"{_QUEUE}/resume", resume, _ADMIN),
+    Route("GET", _QUEUE, show, _READ),
+    Route("PATCH", _QUEUE, edit, _ADMIN),
+    Route("DELETE", _QUEUE, delete, _ADMIN),
+)

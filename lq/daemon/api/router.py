@@ -1,0 +1,66 @@
+"""Which handler answers a path: routing on the raw path, before anything is decoded.
+
+A queue's name holds slashes, encoded or not, so that a path says where it ends only from the
+other end; a key may hold anything. Patterns are tried in order; the first that knows the
+method decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from lq.daemon.api.call import Call, Reply
+from lq.errors import MethodNotAllowed, NotFound
+from lq.model import Scope
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+class Route(NamedTuple):
+    """One method of one pattern, answered to principals that have any of `scopes`.
+
+    Shape: the pattern's groups are `queue`, `key`, `id` and `name`. Without `scopes` any
+    token will do.
+    """
+
+    method: str
+    pattern: str
+    handler: Handler
+    scopes: tuple[Scope, ...] = ()
+
+
+class Match(NamedTuple):
+    """The route that a request takes, and the raw parts of its path."""
+
+    route: Route
+    parts: Mapping[str, str]
+
+
+class Router:
+    """All routes, matched in the order given."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        by_pattern: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            methods = by_pattern.setdefault(route.pattern, {})
+            methods[route.method] = route
+            if route.method == "GET":
+                methods["HEAD"] = route
+        self._patterns = [(re.compile(p), methods) for p, methods in by_pattern.items()]
+
+    def match(self, method: str, path: str) -> Match:
+        """Find the route. Raises: NotFound, MethodNotAllowed naming what the path answers."""
+        allowed: dict[str, None] = {}
+        for pattern, methods in self._patterns:
+            found = pattern.fullmatch(path)
+            if found is None:
+                continue
+            route = methods.get(method)
+            if route is not None:
+                return Match(route, found.groupdict())
+            allowed |= dict.fromkeys(methods)
+        if allowed:
+            raise MethodNotAllowed(sorted(allowed))
+        raise NotFound("there is nothing at this path", hint="the API is at /api/v1")

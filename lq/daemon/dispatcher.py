@@ -1,0 +1,291 @@
+"""Claim, validate, sign, deliver, settle: what happens to a job once it is due.
+
+Owns the runs in flight. A run goes through named steps; its end is decided by `decide`,
+a pure function of the run and its Outcome. Knows no SQL and no HTTP field.
+
+Invariant: a claimed run always ends in a settle, whatever its handler, the disk or a stop
+does to it; only the death of the process leaves one open, and the next boot finds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from lq.backoff import Curve, delay_ms
+from lq.clock import Clock
+from lq.daemon.endpoints import Endpoints, Hold
+from lq.daemon.events import Event, Events
+from lq.daemon.lanes import Lanes
+from lq.daemon.store import ClaimRequest, Store
+from lq.errors import StorageFull, Unavailable
+from lq.model import Outcome, OutcomeKind, Run, Settlement, State
+from lq.when import format_duration
+
+log = logging.getLogger(__name__)
+
+_STORE_RETRY_MS = 500
+# From the third interruption in a row on, the job is suspected of killing the daemon.
+_TOLERATED_INTERRUPTIONS = 2
+
+
+class Target(Protocol):
+    """The seam to whatever a job is delivered to."""
+
+    async def deliver(self, run: Run) -> Outcome: ...
+
+
+def decide(run: Run, outcome: Outcome, now: int, curve: Curve, chance: float) -> Settlement:
+    """What becomes of a job after an attempt. Pure; `chance` in [0, 1) spreads the backoff."""
+    job = run.job
+    if outcome.kind is OutcomeKind.SUCCEEDED:
+        return Settlement(
+            run=run, verb="succeed", ended_at=now, failures=job.failures, outcome=outcome
+        )
+    failures = job.failures + 1
+    wait_ms = None
+    if outcome.kind is not OutcomeKind.REJECTED:
+        wait_ms = delay_ms(failures, job.retry, curve, chance)
+    error = outcome.error
+    if wait_ms is not None:
+        due_at = now + max(wait_ms, outcome.retry_after_ms or 0)
+        if job.expires_at is None or due_at < job.expires_at:
+            return Settlement(
+                run=run, verb="fail", ended_at=now, failures=failures, outcome=outcome,
+                due_at=due_at, error=error,
+            )  # fmt: skip
+        error = f"expired before the next retry; last attempt: {error}"
+    return Settlement(
+        run=run, verb="bury", ended_at=now, failures=failures, outcome=outcome, error=error
+    )
+
+
+def decide_orphan(run: Run, now: int, curve: Curve, chance: float) -> Settlement:
+    """What becomes of a job that was running when the daemon died."""
+    interruptions = run.job.interruptions + 1
+    error = f"interrupted {interruptions} times in a row: the daemon died while it ran"
+    if interruptions > _TOLERATED_INTERRUPTIONS:
+        outcome = Outcome(kind=OutcomeKind.INTERRUPTED, error=error)
+        counted = decide(run, outcome, now, curve, chance)
+        return Settlement(
+            run=run, verb=counted.verb, ended_at=now, failures=counted.failures,
+            interruptions=interruptions, outcome=outcome, due_at=counted.due_at, error=error,
+        )  # fmt: skip
+    return _give_back(run, now, run.job.due_at, interruptions, "interrupted: the daemon died")
+
+
+def _give_back(run: Run, now: int, due_at: int, interruptions: int, reason: str) -> Settlement:
+    outcome = Outcome(kind=OutcomeKind.INTERRUPTED, error=reason)
+    return Settlement(
+        run=run, verb="release", ended_at=now, failures=run.job.failures,
+        interruptions=interruptions, outcome=outcome, due_at=due_at, error=reason,
+    )  # fmt: skip
+
+
+class Dispatcher:
+    """Runs claimed jobs, many at once. `run` claims until `drain`."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        lanes: Lanes,
+        endpoints: Endpoints,
+        target: Target,
+        events: Events,
+        clock: Clock,
+        curve: Curve,
+        deadline_ms: int,
+        chance: Callable[[], float],
+        expect_expiry: Callable[[int], None],
+        wake: asyncio.Event,
+    ) -> None:
+        self._store = store
+        self._lanes = lanes
+        self._endpoints = endpoints
+        self._target = target
+        self._events = events
+        self._clock = clock
+        self._curve = curve
+        self._deadline_ms = deadline_ms
+        self._chance = chance
+        self._expect_expiry = expect_expiry
+        self._wake = wake  # set when a claim may have become possible
+        self._stopping = asyncio.Event()
+        self._cut = asyncio.Event()
+        self._runs: set[asyncio.Task[None]] = set()
+        # Ends that the store could not record yet.
+        self._stuck = 0
+
+    @property
+    def stuck(self) -> int:
+        """How many attempts have ended and could not be recorded yet."""
+        return self._stuck
+
+    async def recover(self) -> None:
+        """Give back what the last daemon left running. Called once, before `run`."""
+        orphans = await self._store.orphans()
+        now = self._clock.now()
+        async with asyncio.TaskGroup() as group:
+            for run in orphans:
+                end = decide_orphan(run, now, self._curve, self._chance())
+                group.create_task(self._settle(end))
+        if orphans:
+            log.warning("gave back %d jobs that were running when lq last ended", len(orphans))
+
+    async def run(self) -> None:
+        """Claim whenever something is due and has a free slot, until `drain`."""
+        while not self._stopping.is_set():
+            await self._wake.wait()
+            self._wake.clear()
+            while not self._stopping.is_set():
+                if self._stuck:
+                    # What cannot be recorded must not be started.
+                    await self._clock.wait(self._stopping, _STORE_RETRY_MS)
+                    continue
+                wanted = self._lanes.requests(self._clock.now())
+                if not wanted:
+                    break
+                await self._claim(wanted)
+
+    def cut(self) -> None:
+        """Let a drain that goes on wait no longer."""
+        self._cut.set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many runs have not been settled yet."""
+        return len(self._runs)
+
+    async def drain(self, timeout_ms: int) -> None:
+        """Stop claiming; let runs end for `timeout_ms` or until `cut`; give the rest back."""
+        self._stopping.set()
+        self._wake.set()
+        left = asyncio.ensure_future(self._all_ended())
+        cutting = asyncio.ensure_future(self._cut.wait())
+        await asyncio.wait(
+            {left, cutting}, timeout=timeout_ms / 1000, return_when=asyncio.FIRST_COMPLETED
+        )
+        cutting.cancel()
+        for task in self._runs:
+            task.cancel()
+        await left
+
+    async def _all_ended(self) -> None:
+        while self._runs:
+            await asyncio.wait(self._runs)
+
+    async def _claim(self, wanted: list[tuple[ClaimRequest, int]]) -> None:
+        try:
+            answers = await self._store.claim([one for one, _ in wanted], self._clock.now())
+        except (StorageFull, Unavailable) as error:
+            log.warning("cannot start jobs: %s", error.message)
+            await self._clock.wait(self._stopping, _STORE_RETRY_MS)
+            for request, _ in wanted:
+                self._lanes.unclaimed(request.queue, request.limit, self._clock.now())
+            return
+        now = self._clock.now()
+        for answer, (request, nudges) in zip(answers, wanted, strict=True):
+            self._lanes.claimed(answer, request.limit, nudges, now)
+            for run in answer.runs:
+                self.start(run)
+
+    def start(self, run: Run) -> None:
+        """Begin a claimed run whose slot is already taken."""
+        if self._events.wanted:
+            self._publish("claim", run, State.RUNNING, run.started_at)
+        task = asyncio.get_running_loop().create_task(self._work(run))
+        self._runs.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._runs.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            # Only a store that failed for good ends up here; its writer takes the daemon down.
+            log.error("a run could not be settled: %s", error)
+
+    async def _work(self, run: Run) -> None:
+        try:
+            end = await self._attempt(run)
+        except asyncio.CancelledError:
+            now = self._clock.now()
+            reason = "interrupted: lq was stopped"
+            end = _give_back(run, now, run.job.due_at, run.job.interruptions, reason)
+        finally:
+            self._lanes.release(run.job.queue, self._clock.now())
+        await self._settle(end)
+
+    async def _attempt(self, run: Run) -> Settlement:
+        if self._stopping.is_set():
+            return _untouched(run, self._clock.now(), run.job.due_at, run.job.error)
+        hold = await self._endpoints.admit(run.job)
+        if hold is not None:
+            return self._held(run, hold)
+        try:
+            outcome = await self._target.deliver(run)
+        except Exception as error:
+            log.exception("internal error while calling for job %s", run.job.id)
+            outcome = Outcome(
+                kind=OutcomeKind.FAILED, error=f"internal error of lq: {type(error).__name__}"
+            )
+        now = self._clock.now()
+        if outcome.retry_after_ms and outcome.status in {429, 503}:
+            until = now + outcome.retry_after_ms
+            reason = f"the target answered {outcome.status} and asked to wait"
+            self._endpoints.slow_down(run.job.target, until, reason)
+        return decide(run, outcome, now, self._curve, self._chance())
+
+    def _held(self, run: Run, hold: Hold) -> Settlement:
+        """Back to waiting, without having cost an attempt; failed if it has waited too long."""
+        now = self._clock.now()
+        waits_since = max(run.job.created_at, run.job.not_before)
+        if hold.unvalidated and now - waits_since >= self._deadline_ms:
+            return Settlement(
+                run=run, verb="bury", ended_at=now, failures=run.job.failures,
+                error=f"gave up after {format_duration(self._deadline_ms)}: {hold.reason}",
+            )  # fmt: skip
+        return _untouched(run, now, hold.until, hold.reason)
+
+    async def _settle(self, end: Settlement) -> None:
+        """Record the end of a run; a store that cannot write just now is asked again."""
+        run = end.run
+        stuck = False
+        while True:
+            try:
+                settled = await self._store.settle(end)
+                break
+            except (StorageFull, Unavailable) as error:
+                if not stuck:
+                    log.warning("cannot record job %s yet: %s", run.job.id, error.message)
+                    stuck = True
+                    self._stuck += 1
+                await self._clock.wait(self._cut, _STORE_RETRY_MS)
+        self._stuck -= stuck
+        now = self._clock.now()
+        if settled.applied and settled.state is State.PENDING and end.due_at is not None:
+            self._lanes.expect(run.job.queue, end.due_at, now)
+            if run.job.expires_at is not None:
+                self._expect_expiry(run.job.expires_at)
+        if run.job.key is not None:
+            # Its successor may start now.
+            self._lanes.expect(run.job.queue, now, now)
+        if self._events.wanted and settled.applied:
+            self._publish(settled.verb, run, settled.state, end.ended_at, end.error)
+
+    def _publish(
+        self, verb: str, run: Run, state: State, at: int, error: str | None = None
+    ) -> None:
+        job = run.job
+        self._events.publish(
+            Event(verb=verb, job_id=job.id, queue=job.queue, state=state, at=at, error=error)
+        )
+
+
+def _untouched(run: Run, now: int, due_at: int, reason: str | None) -> Settlement:
+    """Give a job back whose target was never called: its run is forgotten."""
+    return Settlement(
+        run=run, verb="release", ended_at=now, failures=run.job.failures,
+        interruptions=run.job.interruptions, due_at=due_at, error=reason,
+    )  # fmt: skip

@@ -1,0 +1,511 @@
+"""The verbs of lq, independent of HTTP: what a push, a cancel, an edit … means.
+
+Owns the resolution of a push against its queue and the configuration, and what each change
+tells the lanes and the scheduler. Never speaks HTTP or SQL, never calls a handler.
+
+Invariant: what a verb has answered is committed, and whoever must act on it has been told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import secrets as random_source
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
+
+from lq.clock import Clock
+from lq.config import Config
+from lq.daemon import auth
+from lq.daemon.dispatcher import Dispatcher
+from lq.daemon.egress import Egress, parse_target
+from lq.daemon.endpoints import Endpoints
+from lq.daemon.events import Event, Events
+from lq.daemon.lanes import Lanes
+from lq.daemon.scheduler import Scheduler, Timer
+from lq.daemon.store import ResolvedEdit, Store
+from lq.errors import (
+    LqError,
+    NotFound,
+    StorageFull,
+    Unavailable,
+    ValidationError,
+)
+from lq.model import (
+    Attempt,
+    ById,
+    Edit,
+    Job,
+    JobFilter,
+    NewJob,
+    Page,
+    Principal,
+    Push,
+    Pushed,
+    Queue,
+    QueueEdit,
+    QueueSettings,
+    Ref,
+    RetryPolicy,
+    Scope,
+    State,
+    Token,
+)
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_FARTHEST_MS = 10 * 366 * 86_400_000
+_TOUCH_EVERY_MS = 60_000
+_LATE_S = 5.0
+_REFUSAL_SHOWS_MS = 10_000
+
+
+class Health(Struct, frozen=True):
+    """`live`: the daemon works at all; `ready`: it can take jobs now. `reasons` say why not."""
+
+    live: bool
+    ready: bool
+    reasons: tuple[str, ...] = ()
+
+
+class Engine:
+    """lq's verbs. Made by the composition root; `start` must have returned before any verb."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        secret: str,
+        store: Store,
+        clock: Clock,
+        events: Events,
+        lanes: Lanes,
+        scheduler: Scheduler,
+        endpoints: Endpoints,
+        dispatcher: Dispatcher,
+        egress: Egress,
+        entropy: Callable[[int], bytes] = random_source.token_bytes,
+    ) -> None:
+        self.max_payload = config.max_payload
+        self.data_dir = config.data_dir
+        self._config = config
+        self._secret = secret
+        self._store = store
+        self._clock = clock
+        self._events = events
+        self._lanes = lanes
+        self._scheduler = scheduler
+        self._endpoints = endpoints
+        self._dispatcher = dispatcher
+        self._egress = egress
+        self._entropy = entropy
+        self._keyring = auth.Keyring(())
+        self._stored: dict[str, QueueSettings] = {}
+        self._touched: dict[str, int] = {}
+        self._chores: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._refused_at: int | None = None
+        self._refusal = ""
+
+    async def start(self) -> None:
+        """Give back orphans, and tell lanes and scheduler what the store holds."""
+        await self._dispatcher.recover()
+        self._keyring = auth.Keyring(await self._store.tokens())
+        now = self._clock.now()
+        for name in self._config.queues:
+            self._lanes.configure(
+                name, concurrency=self._settings(name).concurrency, paused=False, now=now
+            )
+        for queue in await self._store.queues():
+            self._configure(queue)
+            if queue.next_due_at is not None:
+                self._lanes.expect(queue.name, queue.next_due_at, now)
+
+    def stop(self) -> None:
+        """Refuse what would change something from now on."""
+        self._stopping = True
+
+    # -- jobs --------------------------------------------------------------------------------
+
+    async def push(self, push: Push) -> Pushed:
+        """Store a job; it starts at once if it is due and its queue has room.
+
+        Raises: ValidationError, TargetNotAllowed, KeyExists, StorageFull, Unavailable.
+        """
+        self._refuse_when_stopping()
+        now = self._clock.now()
+        job = self._resolve(push, now)
+        if job.due_at <= now and self._lanes.reserve(job.queue, now):
+            job = replace(job, claim=True)
+        future = self._store.push(job)
+        future.add_done_callback(partial(self._pushed, job))
+        # Shielded: if the caller goes away, a job claimed in this commit must still be started.
+        return await self._writing(asyncio.shield(future))
+
+    def _pushed(self, new: NewJob, future: asyncio.Future[Pushed]) -> None:
+        now = self._clock.now()
+        pushed = None if future.cancelled() or future.exception() else future.result()
+        if pushed is not None and pushed.run is not None:
+            self._publish("push", pushed.job)
+            self._dispatcher.start(pushed.run)
+            return
+        if new.claim:
+            self._lanes.release(new.queue, now)
+        if pushed is not None:
+            self._publish("push", pushed.job)
+            self._waits(pushed.job, now)
+
+    async def get(self, ref: Ref) -> Job:
+        """The job with its payload. Raises: NotFound."""
+        return _found(await self._store.get(ref), ref)
+
+    async def attempts(self, ref: Ref) -> list[Attempt]:
+        """Its attempts, oldest first. Raises: NotFound."""
+        return _found(await self._store.attempts(ref), ref)
+
+    async def cancel(self, ref: Ref) -> Job:
+        """End an unprocessed job; of one that runs no retry will follow.
+
+        Raises: NotFound, Conflict.
+        """
+        self._refuse_when_stopping()
+        now = self._clock.now()
+        job = _found(await self._writing(self._store.cancel(ref, now)), ref)
+        self._publish("cancel", job)
+        self._lanes.expect(job.queue, now, now)  # a successor of its key may start now
+        return job
+
+    async def edit(self, ref: Ref, edit: Edit) -> Job:
+        """Change or reschedule a waiting job.
+
+        Raises: NotFound, Conflict, ValidationError, TargetNotAllowed.
+        """
+        self._refuse_when_stopping()
+        now = self._clock.now()
+        if isinstance(edit.target, str):
+            edit = replace(edit, target=self._target(edit.target))
+        not_before = due_at = expires_at = None
+        if isinstance(edit.on_at, int):
+            not_before, due_at = edit.on_at, max(edit.on_at, now)
+            _refuse_too_far("x-lq-on", due_at, now)
+        elif isinstance(edit.delay_ms, int):
+            not_before = due_at = now + edit.delay_ms
+        if isinstance(edit.expires_at, int):
+            expires_at = edit.expires_at
+        elif isinstance(edit.expires_ms, int):
+            expires_at = now + edit.expires_ms
+        resolved = ResolvedEdit(
+            edit=edit, not_before=not_before, due_at=due_at, expires_at=expires_at
+        )
+        job = _found(await self._writing(self._store.edit(ref, resolved)), ref)
+        self._publish("edit", job)
+        self._waits(job, now)
+        return job
+
+    async def run_now(self, ref: Ref) -> Job:
+        """Make a waiting job due now, and ask its endpoint again if that was what held it."""
+        job = await self.edit(ref, Edit(delay_ms=0))
+        self._endpoints.forget(job)
+        return job
+
+    async def retry(self, ref: Ref) -> Job:
+        """Make a finished job wait again, due now, with a fresh budget."""
+        self._refuse_when_stopping()
+        now = self._clock.now()
+        job = _found(await self._writing(self._store.revive(ref, now)), ref)
+        self._publish("revive", job)
+        self._waits(job, now)
+        return job
+
+    async def items(self, wanted: JobFilter) -> Page[Job]:
+        """Unprocessed jobs; with a finished `state`, finished ones."""
+        if wanted.state in {State.COMPLETED, State.FAILED, State.CANCELLED}:
+            return await self._store.finished(wanted)
+        return await self._store.unfinished(wanted)
+
+    async def history(self, wanted: JobFilter) -> Page[Job]:
+        """Finished jobs, newest first."""
+        return await self._store.finished(wanted)
+
+    # -- queues ------------------------------------------------------------------------------
+
+    async def queues(self) -> list[Queue]:
+        """All queues by name, with their effective settings."""
+        stored = await self._store.queues()
+        names = {queue.name for queue in stored}
+        configured = [
+            Queue(name=name, created_at=0, settings=QueueSettings())
+            for name in self._config.queues
+            if name not in names
+        ]
+        shown = [self._shown(queue) for queue in (*stored, *configured)]
+        return sorted(shown, key=lambda queue: queue.name)
+
+    async def queue(self, name: str) -> Queue:
+        """One queue. Raises: NotFound."""
+        stored = await self._store.queue(name)
+        if stored is None and name in self._config.queues:
+            stored = Queue(name=name, created_at=0, settings=QueueSettings())
+        if stored is None:
+            raise NotFound(f"there is no queue {name!r}", hint="queues appear with a first push")
+        return self._shown(stored)
+
+    async def edit_queue(self, name: str, edit: QueueEdit) -> Queue:
+        """Change a queue's settings or pause, effective at once."""
+        self._refuse_when_stopping()
+        if isinstance(edit.target, str):
+            edit = replace(edit, target=self._target(edit.target))
+        if edit.paused_until is not UNSET and edit.paused_until is not None:
+            edit = replace(edit, paused=True)
+        elif edit.paused is True and edit.paused_until is UNSET:
+            edit = replace(edit, paused_until=None)
+        queue = await self._writing(self._store.set_queue(name, edit, self._clock.now()))
+        self._configure(queue)
+        return self._shown(queue)
+
+    async def resume(self, name: str) -> None:
+        """End a pause whose time has come."""
+        queue = await self._store.queue(name)
+        if queue and queue.paused_until and queue.paused_until <= self._clock.now():
+            await self.edit_queue(name, QueueEdit(paused=False))
+
+    async def delete_queue(self, name: str, *, force: bool) -> int:
+        """Forget a queue's settings; how many waiting jobs were cancelled.
+
+        Raises: NotFound, Conflict (it holds unprocessed jobs and `force` is False).
+        """
+        self._refuse_when_stopping()
+        now = self._clock.now()
+        deleting = self._store.delete_queue(name, now, force=force)
+        cancelled = await self._writing(deleting)
+        if cancelled is None:
+            raise NotFound(f"there is no queue {name!r}")
+        self._configure(Queue(name=name, created_at=now, settings=QueueSettings()))
+        return cancelled
+
+    # -- tokens and the daemon itself ----------------------------------------------------------
+
+    async def create_token(
+        self, name: str, scopes: frozenset[Scope], queues: tuple[str, ...], expires_at: int | None
+    ) -> tuple[Token, str]:
+        """Make a token; the second value is the token itself, never to be seen again.
+
+        Raises: Conflict.
+        """
+        self._refuse_when_stopping()
+        plain = auth.new_token(self._entropy(32))
+        token = Token(
+            name=name,
+            digest=auth.digest(plain),
+            scopes=scopes,
+            queues=queues,
+            created_at=self._clock.now(),
+            expires_at=expires_at,
+        )
+        await self._writing(self._store.add_token(token))
+        self._keyring.add(token)
+        return token, plain
+
+    async def tokens(self) -> list[Token]:
+        return await self._store.tokens()
+
+    async def revoke_token(self, name: str) -> Token:
+        """Refuse a token from now on. Raises: NotFound."""
+        token = await self._writing(self._store.revoke_token(name, self._clock.now()))
+        if token is None:
+            raise NotFound(f"there is no live token named {name!r}")
+        self._keyring.revoke(name)
+        return token
+
+    def authenticate(self, token: str) -> Principal:
+        """Who presents this token. Raises: Unauthorized."""
+        now = self._clock.now()
+        found = self._keyring.authenticate(token, now)
+        if now - self._touched.get(found.name, 0) >= _TOUCH_EVERY_MS:
+            self._touched[found.name] = now
+            self._in_background(self._store.touch_token(found.digest, now))
+        return Principal(found.name, found.scopes, found.queues)
+
+    def secret(self) -> str:
+        """The signing secret."""
+        return self._secret
+
+    def health(self) -> Health:
+        """How the daemon is, from what it noticed last."""
+        dead, unready = [], []
+        if self._clock.monotonic() - self._scheduler.ticked_at > _LATE_S:
+            dead.append("the scheduler is late")
+        if stuck := self._dispatcher.stuck:
+            dead.append(f"{stuck} results could not be stored yet")
+        if self._stopping:
+            unready.append("the daemon is stopping")
+        if self._refused_at and self._clock.now() - self._refused_at < _REFUSAL_SHOWS_MS:
+            unready.append(self._refusal)
+        reasons = (*dead, *unready)
+        return Health(live=not dead, ready=not reasons, reasons=reasons)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _resolve(self, push: Push, now: int) -> NewJob:
+        """Fill in what the push left open from its queue, then the configuration."""
+        settings = self._settings(push.queue)
+        text = push.target or settings.target
+        if text is None:
+            raise ValidationError.of(
+                "x-lq-target",
+                f"is missing, and queue {push.queue!r} has no default target: name a URL with the"
+                " push, or set one for the queue",
+                "required",
+            )
+        asked, not_before = "now", now
+        if push.on_at is not None:
+            asked, not_before = "on", push.on_at
+            _refuse_too_far("x-lq-on", not_before, now)
+        elif push.delay_ms is not None:
+            asked, not_before = "delay", now + push.delay_ms
+        expires_at = push.expires_at
+        if push.expires_ms is not None:
+            expires_at = now + push.expires_ms
+        headers = push.headers
+        if settings.headers:
+            headers = {**settings.headers, **headers}
+        return NewJob(
+            id=self._new_id(now),
+            queue=push.queue,
+            created_at=now,
+            not_before=not_before,
+            due_at=max(not_before, now),
+            target=self._target(text),
+            method=push.method or settings.method or "POST",
+            retry=push.retry or settings.retry or RetryPolicy(self._config.retry.retries),
+            timeout_ms=push.timeout_ms or settings.timeout_ms or self._config.dispatch.timeout_ms,
+            payload=push.payload,
+            content_type=push.content_type,
+            headers=headers,
+            key=push.key,
+            if_exists=push.if_exists,
+            asked=asked,
+            expires_at=expires_at,
+            expires_relative=push.expires_ms is not None,
+            labels=push.labels,
+            validate=push.validate,
+            traceparent=push.traceparent,
+            tracestate=push.tracestate,
+        )
+
+    def _new_id(self, now: int) -> str:
+        """A new public id: its time first, so that ids sort and their index grows at its end."""
+        raw = now.to_bytes(6, "big") + self._entropy(10)
+        return "job_" + base64.b32hexencode(raw).decode("ascii").rstrip("=").lower()
+
+    def _target(self, text: str) -> str:
+        target = parse_target(text)
+        self._egress.check(target)
+        return target.url
+
+    def _settings(self, name: str) -> QueueSettings:
+        """A queue's settings: lq.toml wins over what was set by API."""
+        stored = self._stored.get(name, _NO_SETTINGS)
+        configured = self._config.queues.get(name)
+        return stored if configured is None else _merged(stored, configured)
+
+    def _shown(self, queue: Queue) -> Queue:
+        """The queue with what is in force for it."""
+        configured = self._config.queues.get(queue.name)
+        settings = queue.settings if configured is None else _merged(queue.settings, configured)
+        default = self._config.dispatch
+        settings = replace(
+            settings,
+            concurrency=settings.concurrency or default.queue_concurrency,
+            timeout_ms=settings.timeout_ms or default.timeout_ms,
+            retry=settings.retry or RetryPolicy(self._config.retry.retries),
+        )
+        return replace(queue, settings=settings)
+
+    def _configure(self, queue: Queue) -> None:
+        """Let a queue's stored settings and pause take effect."""
+        self._stored[queue.name] = queue.settings
+        now = self._clock.now()
+        self._lanes.configure(
+            queue.name,
+            concurrency=self._settings(queue.name).concurrency,
+            paused=queue.paused,
+            now=now,
+        )
+        if queue.paused and queue.paused_until is not None:
+            self._scheduler.at(Timer.RESUME, queue.paused_until, queue.name)
+        else:
+            self._scheduler.cancel(Timer.RESUME, queue.name)
+
+    def _waits(self, job: Job, now: int) -> None:
+        """Tell lanes and scheduler of a job that waits."""
+        if job.state is State.PENDING:
+            self._lanes.expect(job.queue, job.due_at, now)
+            if job.expires_at is not None:
+                self._scheduler.expect_expiry(job.expires_at)
+
+    async def _writing(self, write: Awaitable[T]) -> T:
+        """Await a write, and remember for `health` whether the store could take it."""
+        try:
+            answer = await write
+        except (StorageFull, Unavailable) as error:
+            self._refused_at, self._refusal = self._clock.now(), error.message
+            raise
+        self._refused_at = None
+        return answer
+
+    def _refuse_when_stopping(self) -> None:
+        if self._stopping:
+            raise Unavailable("the daemon is stopping", hint="try again when it is back")
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        async def quietly() -> None:
+            try:
+                await work
+            except LqError as error:
+                log.debug("not recorded: %s", error.message)
+
+        task = asyncio.get_running_loop().create_task(quietly())
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    def _publish(self, verb: str, job: Job) -> None:
+        if self._events.wanted:
+            self._events.publish(
+                Event(
+                    verb=verb, job_id=job.id, queue=job.queue, state=job.state,
+                    at=self._clock.now(), error=job.error,
+                )
+            )  # fmt: skip
+
+
+_NO_SETTINGS = QueueSettings()
+
+
+def _merged(stored: QueueSettings, configured: QueueSettings) -> QueueSettings:
+    """What is set in lq.toml, and else what is stored."""
+    chosen: Mapping[str, Any] = {
+        name: value if (value := getattr(configured, name)) is not None else getattr(stored, name)
+        for name in QueueSettings.__struct_fields__
+    }
+    return QueueSettings(**chosen)
+
+
+def _found(answer: T | None, ref: Ref) -> T:
+    if answer is not None:
+        return answer
+    if isinstance(ref, ById):
+        raise NotFound(f"there is no item {ref.id!r}")
+    raise NotFound(f"no unprocessed item has key {ref.key!r} in queue {ref.queue!r}")
+
+
+def _refuse_too_far(field: str, at: int, now: int) -> None:
+    if at - now > _FARTHEST_MS:
+        raise ValidationError.of(field, "must be at most 10 years ahead", "too_far")

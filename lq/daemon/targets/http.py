@@ -1,0 +1,219 @@
+"""Calls HTTP targets with aiohttp: one run in, one Outcome (never an exception) out.
+
+Owns the client sessions and what their exceptions mean. Decides nothing about the job:
+whether and when it is tried again is the dispatcher's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+import aiohttp
+from aiohttp import hdrs
+from yarl import URL
+
+from lq.clock import Clock
+from lq.daemon.targets.request import USER_AGENT, Signer
+from lq.model import HeadAnswer, Outcome, OutcomeKind, Run
+from lq.when import format_duration
+
+MAX_BODY = 64 * 1024
+_MOST_RETRY_AFTER_MS = 24 * 3_600_000
+_KEPT_HEADERS = ("Content-Type", "Location", "Retry-After", "x-lq-retry", "x-request-id")
+# The published JavaScript handlers read only the first chunk of a body; it was seen to hold
+# what one write brings, up to about 60 kB, and less on slow networks.
+_FIRST_CHUNK = 16 * 1024
+# Shorter than the 5 s after which node closes an idle connection: a request sent at that
+# moment would be lost and cost the job an attempt.
+_IDLE_S = 4.0
+_SKIPPED = frozenset({hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE, hdrs.USER_AGENT})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
+
+
+class HttpTarget:
+    """The way out over HTTP. Open between `__aenter__` and `__aexit__`."""
+
+    def __init__(self, signer: Signer, clock: Clock) -> None:
+        self._signer = signer
+        self._clock = clock
+
+    async def __aenter__(self) -> HttpTarget:
+        self._session = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S))
+        # aiohttp silently sends idempotent requests again when a kept connection turns out
+        # to be closed; an attempt must be one request, so those get a connection each.
+        self._single = _session(aiohttp.TCPConnector(limit=0, force_close=True))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+        await self._single.close()
+
+    async def deliver(self, run: Run) -> Outcome:
+        """Make the call of a run and say what came of it."""
+        job = run.job
+        try:
+            headers = self._signer.headers(run, self._clock.now(), os.urandom(8).hex())
+            session = self._session if job.method in {"POST", "PATCH"} else self._single
+            async with session.request(
+                job.method,
+                _url(job.target),
+                headers=headers,
+                data=job.payload or None,
+                timeout=_timeout(job.timeout_ms),
+                allow_redirects=False,
+                skip_auto_headers=_SKIPPED,
+            ) as response:
+                body, truncated = await _read(response)
+            return _outcome(run, response, body, truncated, self._clock.now())
+        except _EXPECTED as error:
+            return Outcome(kind=OutcomeKind.FAILED, error=_reason(error, job.timeout_ms))
+
+    async def head(self, target: str, headers: Mapping[str, str], timeout_ms: int) -> HeadAnswer:
+        """Ask an endpoint to prove that it knows the secret."""
+        try:
+            async with self._single.head(
+                _url(target),
+                headers={"User-Agent": USER_AGENT, **headers},
+                timeout=_timeout(timeout_ms),
+                allow_redirects=False,
+                skip_auto_headers=_SKIPPED,
+            ) as response:
+                signatures = tuple(response.headers.getall("x-lq-signature", ()))
+                return HeadAnswer(status=response.status, signatures=signatures)
+        except _EXPECTED as error:
+            return HeadAnswer(error=_reason(error, timeout_ms))
+
+
+# What a hostile or absent peer can make of a call. ValueError: a URL or header that aiohttp
+# itself refuses to send.
+_EXPECTED = (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError, ValueError)
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        # Read no further than is kept, plus one buffer.
+        read_bufsize=MAX_BODY,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _url(target: str) -> URL:
+    return URL(target, encoded=True)
+
+
+@lru_cache(maxsize=256)
+def _timeout(timeout_ms: int) -> aiohttp.ClientTimeout:
+    # Only the total ends a handler that drips a byte at a time.
+    return aiohttp.ClientTimeout(total=timeout_ms / 1000, ceil_threshold=float("inf"))
+
+
+async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """The first MAX_BODY bytes of an answer, and whether there was more (which is not read)."""
+    length = response.content_length
+    if length is not None and length <= MAX_BODY:
+        return await response.read(), False
+    kept = bytearray()
+    while chunk := await response.content.readany():
+        kept += chunk
+        if len(kept) > MAX_BODY:
+            response.close()
+            return bytes(kept[:MAX_BODY]), True
+    return bytes(kept), False
+
+
+def _outcome(
+    run: Run, response: aiohttp.ClientResponse, body: bytes, truncated: bool, now: int
+) -> Outcome:
+    status = response.status
+    kind, error, retry_after_ms = OutcomeKind.SUCCEEDED, None, None
+    headers = response.headers
+    if not 200 <= status < 300:
+        final = status == 410 or headers.get("x-lq-retry", "").strip().lower() == "no"
+        kind = OutcomeKind.REJECTED if final else OutcomeKind.FAILED
+        error = _status_text(run, response, body)
+        retry_after_ms = _retry_after(headers.get(hdrs.RETRY_AFTER), now)
+    kept = {name: headers[name] for name in _KEPT_HEADERS if name in headers}
+    return Outcome(
+        kind=kind,
+        status=status,
+        error=error,
+        headers=kept,
+        body=body,
+        truncated=truncated,
+        retry_after_ms=retry_after_ms,
+    )
+
+
+def _status_text(run: Run, response: aiohttp.ClientResponse, body: bytes) -> str:
+    """One line that lets a person see why: status, and the beginning of what the handler said."""
+    status = response.status
+    if 300 <= status < 400:
+        where = printable(response.headers.get(hdrs.LOCATION, "nowhere"))
+        return f"redirect {status} -> {where[:200]} (redirects are never followed)"
+    if not 200 <= status < 600:
+        return f"bad_status {status}"
+    text = f"status {status}"
+    if said := printable(body[:1000].decode("utf-8", "replace")):
+        text += f": {said[:200]}"
+    size = len(run.job.payload or b"")
+    if size > _FIRST_CHUNK and 400 <= status < 500:
+        text += (
+            f" (the payload has {size} bytes; handlers built on the JavaScript SDK read only its"
+            " first chunk)"
+        )
+    return text
+
+
+def printable(text: str) -> str:
+    """Foreign text on one line, without control and direction characters."""
+    return _CONTROL.sub(" ", text).strip()
+
+
+def _retry_after(text: str | None, now: int) -> int | None:
+    """The wait a Retry-After asks for, seconds or HTTP date, clamped to 0..24 h. Units: ms."""
+    if text is None:
+        return None
+    text = text.strip()
+    if re.fullmatch(r"[0-9]{1,20}", text):
+        wait_ms = int(text) * 1000
+    else:
+        try:
+            wait_ms = int(email.utils.parsedate_to_datetime(text).timestamp() * 1000) - now
+        except (ValueError, OverflowError):
+            return None
+    return min(max(wait_ms, 0), _MOST_RETRY_AFTER_MS)
+
+
+def _reason(error: BaseException, timeout_ms: int) -> str:
+    """One line for a failed exchange, beginning with a stable word."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return f"dns_error: cannot resolve {error.host}"
+        case TimeoutError():
+            return f"timeout: no complete answer within {format_duration(timeout_ms)}"
+        case aiohttp.ClientConnectorCertificateError():
+            return f"tls_error: {printable(str(error.certificate_error))}"
+        case aiohttp.ClientSSLError():
+            return f"tls_error: {printable(str(error))}"
+        case aiohttp.ClientConnectorError():
+            return f"connect_error: {error.os_error.strerror or error.os_error}"
+        case aiohttp.ClientPayloadError():
+            return "incomplete_response: the connection was closed in the middle of the answer"
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+            return "closed: the connection was closed before an answer came"
+        case aiohttp.ClientResponseError():
+            # aiohttp says "status 400" here, for an answer that was no HTTP at all.
+            return f"protocol_error: {printable(error.message)[:200]}"
+        case aiohttp.InvalidURL():
+            return "protocol_error: the target is not a URL that can be called"
+        case _:
+            return f"protocol_error: {printable(str(error))[:200]}"

@@ -1,0 +1,68 @@
+"""The headers of a call: what protocol.md section 6 lists, signed at this moment. Pure.
+
+Invariant: a job's own headers come last and cannot take the place of lq's (the wire refused
+those at push); every attempt of a job carries the same ids.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+from urllib.parse import quote
+
+from lq import __version__
+from lq.model import Run
+from lq.signature import sign, sign_webhook, webhook_key
+
+USER_AGENT = f"lq/{__version__}"
+
+
+class Signer:
+    """Signs calls under one secret. Its Standard Webhooks key is derived once."""
+
+    def __init__(self, secret: str) -> None:
+        self.secret = secret
+        self._webhook_key = webhook_key(secret)
+
+    def headers(self, run: Run, now: int, span: str) -> dict[str, str]:
+        """The headers of a run's call. Shape: `span` is 16 hex digits, new for each attempt."""
+        job = run.job
+        body = job.payload or b""
+        now_s = now // 1000
+        headers = {
+            "User-Agent": USER_AGENT,
+            "x-lq-signature": sign(self.secret, body, now),
+            "x-lq-id": job.id,
+            "x-lq-queue": _quoted(job.queue),
+            "x-lq-attempt": str(job.attempt),
+            "x-lq-max-attempts": str(job.max_attempts),
+            "webhook-id": job.id,
+            "webhook-timestamp": str(now_s),
+            "webhook-signature": sign_webhook(self._webhook_key, job.id, now_s, body),
+            "Idempotency-Key": f'"{job.id}"',
+            "traceparent": _traceparent(job.id, job.traceparent, span),
+        }
+        if job.content_type is not None:
+            headers["Content-Type"] = job.content_type
+        if job.key is not None:
+            headers["x-lq-key"] = quote(job.key, safe="")
+        if job.tracestate is not None:
+            headers["tracestate"] = job.tracestate
+        if job.headers:
+            own = {name.lower() for name in job.headers}
+            headers = {name: text for name, text in headers.items() if name.lower() not in own}
+            headers.update(job.headers)
+        return headers
+
+
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _traceparent(job_id: str, parent: str | None, span: str) -> str:
+    """A child span of the caller's, or of a trace that all attempts of the job share."""
+    if parent is None:
+        return f"00-{blake2b(job_id.encode(), digest_size=16).hexdigest()}-{span}-01"
+    _, trace, _, flags = parent.split("-")[:4]
+    return f"00-{trace}-{span}-{flags}"
