@@ -9,9 +9,8 @@ Invariant: what a verb has answered is committed, and whoever must act on it has
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
-import secrets as random_source
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -91,7 +90,7 @@ class Engine:
         endpoints: Endpoints,
         dispatcher: Dispatcher,
         egress: Egress,
-        entropy: Callable[[int], bytes] = random_source.token_bytes,
+        entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.max_payload = config.max_payload
         self.data_dir = config.data_dir
@@ -402,8 +401,7 @@ class Engine:
 
     def _new_id(self, now: int) -> str:
         """A new public id: its time first, so that ids sort and their index grows at its end."""
-        raw = now.to_bytes(6, "big") + self._entropy(10)
-        return "job_" + base64.b32hexencode(raw).decode("ascii").rstrip("=").lower()
+        return f"job_{now:012x}{self._entropy(10).hex()}"
 
     def _target(self, text: str) -> str:
         target = parse_target(text)

@@ -9,7 +9,6 @@ every field it refuses; encoding leaves absent members out and never writes null
 """
 
 from lq.wire.decode import (
-    RawHeaders,
     TokenRequest,
     decode_edit,
     decode_filter,
@@ -37,11 +36,6 @@ from lq.wire.encode import (
     encode_tokens,
 )
 from lq.wire.fields import (
-    MAX_ITEM_HEADER_BYTES,
-    MAX_ITEM_HEADERS,
-    MAX_KEY_BYTES,
-    MAX_PAGE,
-    MAX_QUEUE_BYTES,
     METHODS,
     REDACTED,
     check_item_headers,
@@ -51,14 +45,8 @@ from lq.wire.fields import (
 )
 
 __all__ = [
-    "MAX_ITEM_HEADERS",
-    "MAX_ITEM_HEADER_BYTES",
-    "MAX_KEY_BYTES",
-    "MAX_PAGE",
-    "MAX_QUEUE_BYTES",
     "METHODS",
     "REDACTED",
-    "RawHeaders",
     "TokenRequest",
     "check_item_headers",
     "check_key",

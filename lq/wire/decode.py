@@ -37,7 +37,7 @@ _EDIT_HEADERS: Final[Known[str]] = MappingProxyType(
         "x-lq-retry": ("retry", parse_retry),
         "x-lq-timeout": ("timeout_ms", fields.read_timeout),
         "x-lq-expires": ("expires", fields.read_expires),
-        "x-lq-label": ("labels", fields.read_new_labels),
+        "x-lq-label": ("labels", fields.read_labels_or_none),
     }
 )
 _PUSH_HEADERS: Final[Known[str]] = MappingProxyType(

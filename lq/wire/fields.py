@@ -150,7 +150,7 @@ def is_sendable(text: str) -> bool:
 def read_target(text: str) -> str:
     """What to call, as text; whether lq may call it is for the engine."""
     if not text.isprintable() or not text or " " in text:
-        raise ValueError('expected a URL such as "https://example.com/hook", or "scriptlet:NAME"')
+        raise ValueError('expected a URL such as "https://example.com/hook"')
     return text
 
 
@@ -211,8 +211,8 @@ def read_labels(text: str) -> tuple[str, ...]:
     return labels
 
 
-def read_new_labels(text: str) -> tuple[str, ...]:
-    """Words, or nothing at all to take the labels away."""
+def read_labels_or_none(text: str) -> tuple[str, ...]:
+    """Words, or nothing at all, which takes the labels away."""
     return read_labels(text) if text else ()
 
 

@@ -36,7 +36,7 @@ async def read_body(request: web.BaseRequest, limit: int, timeout_s: float) -> b
                 raise _too_large(limit)
             return body
         return await _receive(request, limit, timeout_s)
-    except (web.RequestPayloadError, ConnectionError):
+    except (web.RequestPayloadError, OSError):
         raise ValidationError.of("body", "ended early, or is not framed as HTTP says") from None
 
 

@@ -1,0 +1,101 @@
+"""What a caller sees when something is wrong with the daemon itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from lq.clock import SystemClock
+from lq.daemon.api.app import Api
+from lq.daemon.engine import Engine
+from lq.daemon.main import Daemon
+from lq.model import Queue
+
+from .raw import WAITING, Peer
+
+
+class BrokenEngine(Engine):
+    """An engine with a bug."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def queues(self) -> list[Queue]:
+        raise ZeroDivisionError("canary of the inside")
+
+
+@pytest.fixture
+async def broken() -> AsyncIterator[Peer]:
+    protocol = Api(BrokenEngine(), clock=SystemClock()).server(trusted=True)
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    peer = Peer(port=server.sockets[0].getsockname()[1])
+    yield peer
+    await peer.close()
+    server.close()
+    await protocol.shutdown(1)
+
+
+async def test_a_bug_shows_its_number_outside_and_its_traceback_in_the_log(
+    broken: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        answer = await broken.ask("GET queues?token=secret-canary")
+    assert (answer.status, answer.json["type"]) == (500, "INTERNAL")
+    number = answer.headers["x-request-id"]
+    assert answer.json["instance"] == number
+    assert b"canary" not in answer.body
+    assert b"ZeroDivision" not in answer.body
+    (record,) = caplog.records
+    assert number in record.getMessage()
+    assert "secret-canary" not in caplog.text
+    assert "ZeroDivisionError: canary of the inside" in caplog.text
+
+
+async def test_a_bug_keeps_the_connection_and_the_daemon(broken: Peer) -> None:
+    connection = await broken.connect()
+    for _ in range(2):
+        await connection.send(broken.written("GET queues"))
+        assert (await connection.receive()).status == 500
+
+
+async def test_a_daemon_that_stops_refuses_what_would_change_something(
+    api: Peer, running: Daemon
+) -> None:
+    pushed = await api.ask("POST queues/q/items", *WAITING)
+    running.engine.stop()
+    refused = await api.ask("POST queues/q/items", *WAITING, body=b"x")
+    assert (refused.status, refused.json["type"]) == (503, "UNAVAILABLE")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert (await api.ask(f"GET items/{pushed.json['id']}")).status == 200
+    ready = await api.ask("GET /readyz")
+    assert (ready.status, ready.json["status"]) == (503, "unavailable")
+    assert ready.json["reasons"] == ["the daemon is stopping"]
+    assert int(ready.headers["retry-after"]) >= 1
+    assert (await api.ask("GET /healthz")).status == 200
+
+
+FRAGMENTS = (
+    ["/", "//", "api", "v1", "queues", "items", "byKey", "tokens", "history", "pause", "run", "a"],
+    ["?", "&", "=", "limit", "cursor", "state", "force", "until", "from", "5m", "-1", "attempts"],
+    ["%", "%00", "%2F", "%2e%2e", "%FF", "%C3%A9", "%ED%A0%80", "..", ".", "#", "@", ":", ";"],
+    ["'", '"', "\\", "[", "{", "|", "^", "`", "~", "http://", "x" * 300],
+)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_no_path_finds_a_bug(api: Peer, owner: Peer, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(30):
+        method = chance.choice(["GET", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"])
+        start = chance.choice(["/api/v1/", "/api/v1/queues/", "/api/v1/items/", "/", ""])
+        pieces = [chance.choice(chance.choice(FRAGMENTS)) for _ in range(chance.randint(0, 6))]
+        path = start + "".join(pieces) or "/"
+        body = chance.choice([b"", b"{}", b"x"])
+        for peer in (api, owner):
+            answer = await peer.ask(f"{method} {path}", body=body)
+            assert answer.status < 500, path
+            assert isinstance(answer.json, dict | list)
