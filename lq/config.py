@@ -192,7 +192,7 @@ def _choice(*words: str) -> Kind:
 
 def _size(value: Any) -> int:
     if isinstance(value, str):
-        found = re.fullmatch(r"(\d{1,12}) ?(B|KiB|MiB)", value)
+        found = re.fullmatch(r"([0-9]{1,12}) ?(B|KiB|MiB)", value)
         if not found:
             raise ValueError
         value = int(found[1]) << {"B": 0, "KiB": 10, "MiB": 20}[found[2]]
@@ -206,7 +206,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _listen(value: Any) -> str:
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})", _text(value))
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", _text(value))
     if not found or int(found[2]) > 65535:
         raise ValueError
     return str(value)
@@ -356,6 +356,10 @@ class _Settings:
         if len(fits) > 1:
             raise ConfigError(f"{variable}: could mean the queue {' or '.join(fits)}")
         name = fits[0] if fits else found[1].lower()
+        try:
+            check_queue(name)
+        except ValueError as error:
+            raise ConfigError(f"{variable}: the name of a queue {error}") from None
         self.queues[name] = None
         return ("queues", name, found[2].lower())
 

@@ -107,7 +107,7 @@ class Edit(Struct, frozen=True, kw_only=True):
     """A PATCH of a waiting job: UNSET leaves a member alone, None takes an optional one away."""
 
     payload: bytes | UnsetType = UNSET
-    content_type: str | None | UnsetType = UNSET
+    content_type: str | UnsetType | None = UNSET
     target: str | UnsetType = UNSET
     method: str | UnsetType = UNSET
     headers: Mapping[str, str] | UnsetType = UNSET
@@ -230,7 +230,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class HeadAnswer(Struct, frozen=True):
-    """What a HEAD validation brought: a status and the signature headers, or why it brought none."""
+    """What a HEAD validation brought: status and signature headers, or why it brought none."""
 
     status: int | None = None
     signatures: tuple[str, ...] = ()
@@ -345,14 +345,14 @@ class QueueSettings(Struct, frozen=True, kw_only=True):
 class QueueEdit(Struct, frozen=True, kw_only=True):
     """A change of a queue: UNSET leaves a member alone, None takes it away."""
 
-    target: str | None | UnsetType = UNSET
-    method: str | None | UnsetType = UNSET
-    headers: Mapping[str, str] | None | UnsetType = UNSET
-    concurrency: int | None | UnsetType = UNSET
-    retry: RetryPolicy | None | UnsetType = UNSET
-    timeout_ms: int | None | UnsetType = UNSET
+    target: str | UnsetType | None = UNSET
+    method: str | UnsetType | None = UNSET
+    headers: Mapping[str, str] | UnsetType | None = UNSET
+    concurrency: int | UnsetType | None = UNSET
+    retry: RetryPolicy | UnsetType | None = UNSET
+    timeout_ms: int | UnsetType | None = UNSET
     paused: bool | UnsetType = UNSET
-    paused_until: int | None | UnsetType = UNSET
+    paused_until: int | UnsetType | None = UNSET
 
 
 class Counts(Struct, frozen=True, kw_only=True):

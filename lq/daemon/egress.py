@@ -126,7 +126,6 @@ class Egress:
         return any(port in ports and address in network for network, ports in self._allowed)
 
 
-@lru_cache(maxsize=1024)  # pushes name few targets, again and again
 def parse_target(text: str) -> Target:
     """Read a target's URL. Raises: ValidationError naming the rule it breaks."""
     if len(text) > MAX_TARGET:

@@ -29,6 +29,7 @@ from lq.daemon.lanes import Lanes
 from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.store import ResolvedEdit, Store
 from lq.errors import (
+    Issue,
     LqError,
     NotFound,
     StorageFull,
@@ -63,6 +64,7 @@ log = logging.getLogger(__name__)
 _FARTHEST_MS = 10 * 366 * 86_400_000
 _TOUCH_EVERY_MS = 60_000
 _LATE_S = 5.0
+_MOST_TARGETS = 10_000
 _REFUSAL_SHOWS_MS = 10_000
 
 
@@ -107,6 +109,7 @@ class Engine:
         self._entropy = entropy
         self._keyring = auth.Keyring(())
         self._stored: dict[str, QueueSettings] = {}
+        self._targets: dict[str, str] = {}
         self._touched: dict[str, int] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -189,7 +192,7 @@ class Engine:
         self._refuse_when_stopping()
         now = self._clock.now()
         if isinstance(edit.target, str):
-            edit = replace(edit, target=self._target(edit.target))
+            edit = replace(edit, target=self._target(edit.target, "x-lq-target"))
         not_before = due_at = expires_at = None
         if isinstance(edit.on_at, int):
             not_before, due_at = edit.on_at, max(edit.on_at, now)
@@ -197,7 +200,7 @@ class Engine:
         elif isinstance(edit.delay_ms, int):
             not_before = due_at = now + edit.delay_ms
         if isinstance(edit.expires_at, int):
-            expires_at = edit.expires_at
+            expires_at = _near(edit.expires_at, now)
         elif isinstance(edit.expires_ms, int):
             expires_at = now + edit.expires_ms
         resolved = ResolvedEdit(
@@ -381,7 +384,7 @@ class Engine:
             created_at=now,
             not_before=not_before,
             due_at=max(not_before, now),
-            target=self._target(text),
+            target=self._target(text, "x-lq-target"),
             method=push.method or settings.method or "POST",
             retry=push.retry or settings.retry or RetryPolicy(self._config.retry.retries),
             timeout_ms=push.timeout_ms or settings.timeout_ms or self._config.dispatch.timeout_ms,
@@ -391,7 +394,7 @@ class Engine:
             key=push.key,
             if_exists=push.if_exists,
             asked=asked,
-            expires_at=expires_at,
+            expires_at=_near(expires_at, now),
             expires_relative=push.expires_ms is not None,
             labels=push.labels,
             validate=push.validate,
@@ -403,10 +406,21 @@ class Engine:
         """A new public id: its time first, so that ids sort and their index grows at its end."""
         return f"job_{now:012x}{self._entropy(10).hex()}"
 
-    def _target(self, text: str) -> str:
-        target = parse_target(text)
-        self._egress.check(target)
-        return target.url
+    def _target(self, text: str, field: str = "target") -> str:
+        """A target's canonical URL, if it may be called; pushes name few, again and again."""
+        url = self._targets.get(text)
+        if url is None:
+            try:
+                target = parse_target(text)
+            except ValidationError as error:
+                # The parser says "target"; the caller wrote a header.
+                issues = [Issue(field, issue.message, issue.code) for issue in error.issues]
+                raise ValidationError(issues, hint=error.hint) from None
+            self._egress.check(target)
+            if len(self._targets) >= _MOST_TARGETS:
+                self._targets.clear()
+            url = self._targets[text] = target.url
+        return url
 
     def _settings(self, name: str) -> QueueSettings:
         """A queue's settings: lq.toml wins over what was set by API."""
@@ -502,6 +516,12 @@ def _found(answer: T | None, ref: Ref) -> T:
     if isinstance(ref, ById):
         raise NotFound(f"there is no item {ref.id!r}")
     raise NotFound(f"no unprocessed item has key {ref.key!r} in queue {ref.queue!r}")
+
+
+def _near(expires_at: int | None, now: int) -> int | None:
+    if expires_at is not None:
+        _refuse_too_far("x-lq-expires", expires_at, now)
+    return expires_at
 
 
 def _refuse_too_far(field: str, at: int, now: int) -> None:

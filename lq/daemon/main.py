@@ -44,6 +44,9 @@ from lq.errors import ConfigError, InUse, RequestError, StartError
 log = logging.getLogger("lq")
 
 _BACKLOG = 1024
+# What a stop grants, once the calls have ended, to requests under way: a peer that sends its
+# body slowly, or does not read its answer, must not hold it up.
+_LAST_ANSWERS_S = 1.0
 
 
 def serve(config: Config) -> int:
@@ -159,18 +162,17 @@ async def daemon(config: Config, clock: Clock | None = None) -> AsyncIterator[Da
 @contextlib.asynccontextmanager
 async def _listening(config: Config, api: Api) -> AsyncIterator[int]:
     """Serve the API on the TCP address and the unix socket; gives the TCP port."""
-    runners = [web.ServerRunner(api.server(trusted=trusted)) for trusted in (False, True)]
-    tcp = _bind(config)
-    try:
-        for runner, listener in zip(runners, (tcp, _bind_unix(config.socket)), strict=True):
+    async with contextlib.AsyncExitStack() as opened:
+        tcp = opened.enter_context(_bind(config))
+        unix = opened.enter_context(_bind_unix(config.socket))
+        opened.callback(config.socket.unlink, missing_ok=True)
+        for trusted, listener in ((False, tcp), (True, unix)):
+            server = api.server(trusted=trusted)
+            runner = web.ServerRunner(server, shutdown_timeout=_LAST_ANSWERS_S)
+            opened.push_async_callback(runner.cleanup)
             await runner.setup()
             await web.SockSite(runner, listener, backlog=_BACKLOG).start()
         yield tcp.getsockname()[1]
-    finally:
-        for runner in runners:
-            await runner.cleanup()
-        tcp.close()
-        config.socket.unlink(missing_ok=True)
 
 
 def _bind(config: Config) -> socket.socket:
@@ -180,6 +182,8 @@ def _bind(config: Config) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        # Where two have bound an address, this is where the second one learns of it.
+        listener.listen(_BACKLOG)
     except OSError as error:
         raise InUse(
             f"cannot listen on {config.listen}: {error.strerror}",
@@ -276,9 +280,14 @@ def _welcome(config: Config, running: Daemon) -> str:
 
 
 def _log_to_stderr(level: str) -> None:
+    """Log what lq says; of libraries only warnings, since their details may quote payloads."""
+    wanted = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+        level=max(wanted, logging.WARNING),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(message)s",
     )
+    logging.getLogger("lq").setLevel(wanted)
 
 
 def _run(main: Coroutine[None, None, None]) -> None:

@@ -111,8 +111,10 @@ class Wheel(Generic[T]):
             return
         level = ((number ^ self._position).bit_length() - 1) // _DIGIT_BITS
         index = level * _SLOTS + (number >> level * _DIGIT_BITS) % _SLOTS
-        self._occupied |= 1 << index
-        heappush(self._slots[index], entry)
+        slot = self._slots[index]
+        if not slot:
+            self._occupied |= 1 << index
+        heappush(slot, entry)
 
     def _first(self) -> int:
         """The index of the soonest occupied slot."""

@@ -21,7 +21,7 @@ LAYERS = (
     ("lq.backoff", "lq.cron", "lq.signature", "lq.paths", "lq.exchange"),
     ("lq.wire",),
     ("lq.config",),
-    ("lq.daemon", "lq.daemon.egress", "lq.daemon.wheel", "lq.daemon.events"),
+    ("lq.daemon", "lq.daemon.egress", "lq.daemon.wheel", "lq.daemon.events", "lq.daemon.secret"),
     ("lq.client", "lq.render", "lq.sdk"),
     ("lq.daemon.store", "lq.daemon.targets", "lq.daemon.endpoints", "lq.daemon.auth"),
     ("lq.daemon.lanes",),

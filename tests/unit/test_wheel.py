@@ -85,7 +85,7 @@ class AgainstSortedList(RuleBasedStateMachine):
 
 
 AgainstSortedList.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None
+    max_examples=40, stateful_step_count=40, deadline=None
 )
 TestAgainstSortedList = AgainstSortedList.TestCase
 

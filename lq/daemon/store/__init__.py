@@ -82,7 +82,10 @@ class Store(Protocol):
         """
 
     async def claim(self, requests: Sequence[ClaimRequest], now: int) -> list[Claimed]:
-        """Open a run for the first due jobs of each queue, skipping keys that already run."""
+        """Open a run for the first due jobs of each queue, skipping keys that already run.
+
+        Shape: `requests` names each queue once.
+        """
 
     async def settle(self, settlement: Settlement) -> Settled:
         """End a run; its job moves only if it still belongs to the run."""

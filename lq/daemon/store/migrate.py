@@ -29,7 +29,10 @@ def refuse_foreign(path: Path) -> None:
     """
     if not path.exists() or path.stat().st_size == 0:
         return
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    # SQLite lays an empty WAL beside a file it reads, unless it is told that nothing changes;
+    # which is so, since the lock is ours, but would hide a WAL that is there.
+    mode = "ro" if path.with_name(f"{path.name}-wal").exists() else "ro&immutable=1"
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)
     try:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         owner: int = connection.execute("PRAGMA application_id").fetchone()[0]

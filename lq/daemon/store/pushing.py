@@ -35,8 +35,8 @@ class _Batch:
 
     def add(self, new: NewJob, queue: int, *, claim: bool) -> Pushed:
         seq = self._tx.new_job()
-        run_id = self._tx.new_run() if claim else None
-        state = State.RUNNING if claim else State.PENDING
+        run_id = self._tx.new_run() if claim and _may_start(new) else None
+        state = State.PENDING if run_id is None else State.RUNNING
         self._jobs.append(
             (seq, new.id, queue, new.key, state.value, new.created_at, new.not_before, new.due_at,
              new.expires_at, new.target, new.method, rows.headers_text(new.headers),
@@ -44,7 +44,7 @@ class _Batch:
              rows.labels_text(new.labels), new.validate, new.traceparent, new.tracestate, run_id)
         )  # fmt: skip
         self._payloads.append((seq, new.payload))
-        self._tx.move(queue, None, "running" if claim else "pending")
+        self._tx.move(queue, None, "pending" if run_id is None else "running")
         job = _stored(new, seq, run_id)
         if run_id is None:
             return Pushed(job, PushOutcome.CREATED)
@@ -56,6 +56,12 @@ class _Batch:
             self._tx.over("insert_jobs", self._jobs)
             self._tx.over("insert_payloads", self._payloads)
             self._tx.over("insert_runs", self._runs)
+
+
+def _may_start(new: NewJob) -> bool:
+    """Whether a job could be claimed at the moment of its push."""
+    now = new.created_at
+    return new.due_at <= now and (new.expires_at is None or new.expires_at > now)
 
 
 def _push_keyed(tx: Transaction, new: NewJob, key: str) -> Pushed | KeyExists:

@@ -53,7 +53,19 @@ def orphans(tx: Transaction) -> list[Run]:
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
-    """End many runs, with one statement for each kind of end."""
+    """End many runs; two of one job, one of which is late, one after the other."""
+    answers: list[Settled] = []
+    batch: dict[int, Settlement] = {}
+    for settlement in settlements:
+        if settlement.run.job.seq in batch:
+            answers += _settle(tx, list(batch.values()))
+            batch.clear()
+        batch[settlement.run.job.seq] = settlement
+    return answers + _settle(tx, list(batch.values()))
+
+
+def _settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
+    """End runs of different jobs, with one statement for each kind of end."""
     decided = [_unless_superseded(tx, settlement) for settlement in settlements]
     finished = [s for s in decided if MOVES[s.verb].to is not State.PENDING]
     returned = [s for s in decided if MOVES[s.verb].to is State.PENDING]

@@ -83,15 +83,15 @@ FROM v WHERE jobs.seq = v.seq AND jobs.run_id = v.run AND jobs.state = 'RUNNING'
 RETURNING seq;
 
 -- name: end_runs
--- Remember what came of attempts.
+-- Remember what came of attempts, once.
 WITH v (id, ended_at, outcome, status, error, headers, body, truncated) AS (VALUES :rows(8))
 UPDATE runs SET ended_at = v.ended_at, outcome = v.outcome, status = v.status,
     error = v.error, headers = v.headers, body = v.body, truncated = v.truncated
-FROM v WHERE runs.id = v.id;
+FROM v WHERE runs.id = v.id AND runs.ended_at IS NULL;
 
 -- name: forget_runs
 -- Forget runs in which nothing was called.
-DELETE FROM runs WHERE id IN (SELECT column1 FROM (VALUES :rows(1)));
+DELETE FROM runs WHERE id IN (SELECT column1 FROM (VALUES :rows(1))) AND ended_at IS NULL;
 
 -- name: waiting_successor
 -- The id of the job that waits under this key.

@@ -1,0 +1,5 @@
+"""`python -m lq` is `lq`."""
+
+from lq.cli import main
+
+main()

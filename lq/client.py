@@ -1,0 +1,300 @@
+"""The HTTP API as Python methods, one per verb; answers are the API's JSON as plain dicts.
+
+Owns: the paths and headers of each verb, and turning a refusal into an exception. Never
+retries, and never interprets an answer: `exchange` moves the bytes, callers read the JSON.
+It imports neither asyncio nor msgspec nor rich, because `lq push` waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
+from urllib.parse import quote, urlencode
+
+from lq.errors import Issue, LqError, ValidationError
+from lq.exchange import Answer, Request, UnixServer, Unreachable, UrlServer, exchange
+
+__all__ = ["ApiError", "ByKey", "Client", "PushOptions", "Unreachable"]
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+class ApiError(LqError):
+    """The daemon understood the request and refused it."""
+
+    def __init__(self, status: int, answer: Json) -> None:
+        super().__init__(str(answer.get("message") or answer["type"]), hint=answer.get("hint"))
+        self.type = str(answer["type"])
+        self.status = status
+        self.issues = tuple(_issue(issue) for issue in answer.get("issues", ()))
+
+
+class ByKey(NamedTuple):
+    """Names an item by its queue and key, where others name it by its id."""
+
+    queue: str
+    key: str
+
+
+Ref = str | ByKey
+
+
+class PushOptions(TypedDict, total=False):
+    """What a push or an edit may say beyond the payload; None is the same as leaving it out.
+
+    Shape: `on` is an RFC 3339 instant, `expires` one or a duration, `retry` a count or waits
+    ("10s,1m"). Units: `delay_ms` and `timeout_ms` are milliseconds.
+    """
+
+    content_type: str | None
+    target: str | None
+    method: str | None
+    headers: Mapping[str, str] | None
+    key: str | None
+    if_exists: str | None
+    delay_ms: int | None
+    on: str | None
+    retry: str | None
+    timeout_ms: int | None
+    expires: str | None
+    labels: Sequence[str] | None
+    validate: bool | None
+    idempotency_key: str | None
+
+
+class Client:
+    """A connection to one daemon: at `url` with a `token`, or at its unix `socket`."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        socket: str | Path | None = None,
+        *,
+        timeout_s: float = 30.0,
+    ) -> None:
+        """Raises: ValidationError when the URL is not one; TypeError without URL and socket."""
+        if url is not None:
+            self._server: UrlServer | UnixServer = UrlServer(url, token)
+        elif socket is not None:
+            self._server = UnixServer(Path(socket))
+        else:
+            raise TypeError("Client needs a url or a socket")
+        self._timeout_s = timeout_s
+
+    @property
+    def where(self) -> str:
+        """The daemon's address, for people."""
+        return self._server.where
+
+    # Items
+
+    def push(self, queue: str, payload: bytes, **options: Unpack[PushOptions]) -> Json:
+        """Add an item to a queue; `outcome` in the answer tells what its key did."""
+        return self._dict("POST", f"{_queue(queue)}/items", _headers(options), payload)
+
+    def item(self, ref: Ref) -> Json:
+        """One item with its payload; by key only while it is unprocessed."""
+        return self._dict("GET", _item(ref))
+
+    def find(self, ref: Ref) -> Json:
+        """Like `item`, but by key it also finds the one that finished last."""
+        try:
+            return self.item(ref)
+        except ApiError as error:
+            if error.status != 404 or isinstance(ref, str):
+                raise
+            finished = self.history(queue=ref.queue, key=ref.key, limit=1)["items"]
+            if not finished:
+                raise
+            return self.item(finished[0]["id"])
+
+    def cancel(self, ref: Ref) -> Json:
+        """End an unprocessed item; if it runs, nothing follows its present attempt."""
+        return self._dict("DELETE", _item(ref))
+
+    def edit(self, ref: Ref, payload: bytes = b"", **options: Unpack[PushOptions]) -> Json:
+        """Change a waiting item; what is not given stays, an empty payload too."""
+        return self._dict("PATCH", _item(ref), _headers(options), payload)
+
+    def run(self, ref: Ref) -> Json:
+        """Make a waiting item due now."""
+        return self._dict("POST", f"{_item(self._id(ref, self.item))}/run")
+
+    def retry(self, ref: Ref) -> Json:
+        """Make a finished item wait again, with a fresh budget."""
+        return self._dict("POST", f"{_item(self._id(ref, self.find))}/retry")
+
+    def attempts(self, ref: Ref) -> list[Json]:
+        """What is remembered of each attempt, oldest first."""
+        answer = self._dict("GET", f"{_item(self._id(ref, self.find))}/attempts")
+        return list(answer["attempts"])
+
+    def items(self, queue: str | None = None, **wanted: str | int | None) -> Json:
+        """One page of unfinished items. Shape: `wanted` is `state`, `label`, `limit`, `cursor`."""
+        base = "" if queue is None else _queue(queue)
+        return self._dict("GET", f"{base}/items{_query(wanted)}")
+
+    def history(self, **wanted: str | int | None) -> Json:
+        """One page of finished items, newest first.
+
+        Shape: `wanted` is `queue`, `state`, `key`, `label`, `limit`, `cursor`, and `since` and
+        `until` as RFC 3339 instants.
+        """
+        renamed = {"since": "from", "until": "to"}
+        query = {renamed.get(name, name): value for name, value in wanted.items()}
+        return self._dict("GET", f"/history{_query(query)}")
+
+    # Queues
+
+    def queues(self) -> list[Json]:
+        """All queues with their counts and settings, by name."""
+        return self._list("/queues")
+
+    def queue(self, name: str) -> Json:
+        """One queue."""
+        return self._dict("GET", _queue(name))
+
+    def pause(self, name: str, until: str | None = None) -> Json:
+        """Start no item of a queue, until an RFC 3339 instant or until it is resumed."""
+        return self._dict("POST", f"{_queue(name)}/pause{_query({'until': until})}")
+
+    def resume(self, name: str) -> Json:
+        """Let a paused queue go on."""
+        return self._dict("POST", f"{_queue(name)}/resume")
+
+    # The daemon
+
+    def create_token(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        queues: Sequence[str] = (),
+        expires: str | None = None,
+    ) -> Json:
+        """Make a token; the answer's `token` is the only time it is ever shown."""
+        wanted: Json = {"name": name, "scopes": [*scopes], "queues": [*queues]}
+        if expires is not None:
+            wanted["expires"] = expires
+        headers = {"Content-Type": "application/json"}
+        return self._dict("POST", "/tokens", headers, json.dumps(wanted).encode())
+
+    def tokens(self) -> list[Json]:
+        """All tokens, without the tokens themselves."""
+        return self._list("/tokens")
+
+    def revoke_token(self, name: str) -> Json:
+        """Make a token worthless at once."""
+        return self._dict("DELETE", f"/tokens/{_quoted(name)}")
+
+    def secret(self) -> Json:
+        """The signing secrets: `secret`, and `webhookSecret` for Standard Webhooks."""
+        return self._dict("GET", "/secret")
+
+    def info(self) -> Json:
+        """The daemon's `version`, `now`, `dataDir` and `pid`."""
+        return self._dict("GET", "/info")
+
+    def ready(self) -> Json:
+        """What /readyz says, whether it is 200 or 503: `status`, and `reasons` if not "ok"."""
+        return self._decoded(self._answer(Request("GET", "/readyz")), dict)
+
+    # HTTP
+
+    def _dict(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Json:
+        return self._call(Request(method, f"/api/v1{path}", headers or {}, body), dict)
+
+    def _list(self, path: str) -> list[Json]:
+        return self._call(Request("GET", f"/api/v1{path}"), list)
+
+    def _call(self, request: Request, shape: type[T]) -> T:
+        answer = self._answer(request)
+        if 200 <= answer.status < 300:
+            return self._decoded(answer, shape)
+        refusal = self._decoded(answer, dict)
+        if "type" not in refusal:
+            raise self._stranger(answer)
+        raise ApiError(answer.status, refusal)
+
+    def _answer(self, request: Request) -> Answer:
+        return exchange(self._server, request, self._timeout_s)
+
+    def _decoded(self, answer: Answer, shape: type[T]) -> T:
+        try:
+            value = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            raise self._stranger(answer) from None
+        if not isinstance(value, shape):
+            raise self._stranger(answer)
+        return value
+
+    def _stranger(self, answer: Answer) -> Unreachable:
+        said = f"{answer.status}"
+        if location := answer.headers.get("location"):
+            said += f" and points to {location}"
+        return Unreachable(
+            f"what answers at {self.where} is not lq: it said {said}",
+            hint="LQ_API_URL (or --url) is the daemon's own address, without a path after it.",
+        )
+
+    @staticmethod
+    def _id(ref: Ref, look_up: Callable[[ByKey], Json]) -> str:
+        return ref if isinstance(ref, str) else str(look_up(ref)["id"])
+
+
+def _headers(options: PushOptions) -> dict[str, str]:
+    """The push headers of protocol section 3; what is None is left out."""
+    headers = options.get("headers")
+    labels = options.get("labels")
+    timeout_ms = options.get("timeout_ms")
+    values = {
+        "Content-Type": options.get("content_type"),
+        "x-lq-target": options.get("target"),
+        "x-lq-method": options.get("method"),
+        "x-lq-headers": json.dumps(dict(headers)) if headers else None,
+        "x-lq-key": options.get("key"),
+        "x-lq-if-exists": options.get("if_exists"),
+        "x-lq-delay": options.get("delay_ms"),
+        "x-lq-on": options.get("on"),
+        "x-lq-retry": options.get("retry"),
+        "x-lq-timeout": None if timeout_ms is None else f"{timeout_ms}ms",
+        "x-lq-expires": options.get("expires"),
+        "x-lq-label": ",".join(labels) if labels else None,
+        "x-lq-validate": "none" if options.get("validate") is False else None,
+        "Idempotency-Key": options.get("idempotency_key"),
+    }
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def _query(wanted: Mapping[str, str | int | None]) -> str:
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _queue(name: str) -> str:
+    return f"/queues/{_quoted(name)}"
+
+
+def _item(ref: Ref) -> str:
+    if isinstance(ref, str):
+        return f"/items/{_quoted(ref)}"
+    return f"{_queue(ref.queue)}/items/byKey/{_quoted(ref.key)}"
+
+
+def _quoted(text: str) -> str:
+    """Percent-encoded whole. Raises: ValidationError when it is not UTF-8 text."""
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise ValidationError.of("argument", "must be UTF-8 text") from None
+
+
+def _issue(issue: Json) -> Issue:
+    path = issue.get("path", "")
+    name = ".".join(map(str, path)) if isinstance(path, list) else str(path)
+    return Issue(name, str(issue.get("message", "")), str(issue.get("code", "invalid")))

@@ -1,0 +1,167 @@
+"""`lq doctor`: what is wrong with this lq, and the cure for each finding.
+
+Owns: the checks. Never changes anything, and never needs the daemon to run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from lq import __version__
+from lq.client import ApiError, Client, Unreachable
+from lq.commands import common, failure
+from lq.commands.common import AsJson, now, out, out_json
+from lq.errors import ConfigError
+from lq.render import clean
+from lq.when import format_duration, parse_rfc3339
+
+if TYPE_CHECKING:
+    from lq.config import Config
+
+app = common.app()
+
+ENOUGH = 256 << 20  # bytes
+CLOCK_TOLERANCE_MS = 5_000
+
+
+class Finding(NamedTuple):
+    """What one check found; `cure` is there exactly when something is wrong."""
+
+    check: str
+    text: str
+    cure: str | None = None
+
+
+@app.command()
+def doctor(
+    *,
+    as_json: AsJson = False,
+    config: common.ConfigFile = None,
+    url: common.Url = None,
+    token: common.Token = None,
+) -> None:
+    """Say what is wrong with this lq, and the cure."""
+    findings = list(examine(config, url, token))
+    if as_json:
+        out_json([_as_json(finding) for finding in findings])
+    else:
+        for finding in findings:
+            out(f"{'wrong' if finding.cure else 'ok':<7}{finding.check}: {clean(finding.text)}")
+            if finding.cure:
+                out(f"{'':<7}cure: {clean(finding.cure)}")
+    if any(finding.cure for finding in findings):
+        raise typer.Exit(failure.NEGATIVE)
+
+
+def _as_json(finding: Finding) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "check": finding.check,
+        "ok": finding.cure is None,
+        "finding": finding.text,
+    }
+    return entry if finding.cure is None else {**entry, "cure": finding.cure}
+
+
+def examine(path: str | None, url: str | None, token: str | None) -> Iterator[Finding]:
+    """All findings. A daemon at a URL is somewhere else: then nothing of this machine counts."""
+    local = common.url_in_use(path, url) is None
+    from lq.config import load
+
+    config: Config | None = None
+    try:
+        config = load(path, os.environ)
+    except ConfigError as error:
+        cure = error.hint or "Correct it there; lq.toml.example shows every key."
+        yield Finding("configuration", error.message, cure)
+        if local:
+            return
+    else:
+        read = f"{config.path} is valid" if config.path else "no file, so the defaults"
+        yield Finding("configuration", read)
+    if local and config:
+        yield from examine_folder(config.data_dir)
+        yield from examine_socket(config.socket)
+    yield from examine_daemon(common.connect(path, url, token), config if local else None)
+
+
+def examine_folder(folder: Path) -> Iterator[Finding]:
+    """Whether others can get at the data, and whether there is room for more of it."""
+    check = "data folder"
+    try:
+        loose = folder.stat().st_mode & 0o077
+        files = [file for file in folder.iterdir() if file.stat().st_mode & 0o077]
+        free = shutil.disk_usage(folder).free
+    except FileNotFoundError:
+        yield Finding(check, f"{folder} is not there yet", "`lq serve` makes it.")
+        return
+    except OSError as error:
+        cure = "Run this as the daemon's user, or set data_dir to a folder of your own."
+        yield Finding(check, f"{folder} cannot be read: {error.strerror}", cure)
+        return
+    if loose:
+        yield Finding(check, f"{folder} is open to other users", f"chmod 700 {quote(str(folder))}")
+    elif files:
+        names = ", ".join(file.name for file in files)
+        cure = f"chmod 600 {' '.join(quote(str(file)) for file in files)}"
+        yield Finding(check, f"other users have rights to {names} in {folder}", cure)
+    else:
+        yield Finding(check, f"{folder} is yours alone")
+    size = f"{free >> 20} MiB are free in {folder}"
+    yield Finding("disk", size, "Make room: a full disk refuses pushes." if free < ENOUGH else None)
+
+
+def examine_socket(socket: Path) -> Iterator[Finding]:
+    """Whether others can use the daemon's socket, if it is there."""
+    try:
+        loose = socket.stat().st_mode & 0o077
+    except OSError:
+        return  # whether the daemon can be reached is the next check
+    if loose:
+        cure = f"chmod 600 {quote(str(socket))}"
+        yield Finding("socket", f"{socket} is open to other users, and it needs no token", cure)
+    else:
+        yield Finding("socket", f"{socket} is yours alone")
+
+
+def examine_daemon(client: Client, config: Config | None) -> Iterator[Finding]:
+    """Whether a daemon answers, is ready, fits this command line and agrees on the time."""
+    try:
+        asked_at = now()
+        info = client.info()
+        answered_at = now()
+        ready = client.ready()
+    except Unreachable as error:
+        yield Finding("daemon", error.message, error.hint or "See what its log says.")
+        return
+    except ApiError as error:
+        yield Finding("daemon", error.message, "Put a token that may read into LQ_TOKEN.")
+        return
+    well = ready["status"] == "ok"
+    reasons = "; ".join(ready.get("reasons", [ready["status"]]))
+    text = f"it runs at {client.where}{'' if well else f', but is not ready: {reasons}'}"
+    yield Finding("daemon", text, None if well else "See what its log says.")
+    version = info["version"]
+    same = version == __version__
+    text = f"the daemon is lq {version}, this is lq {__version__}"
+    yield Finding("version", text, None if same else "Restart the daemon with the lq you want.")
+    served = info.get("dataDir")
+    if config and served and Path(served) != config.data_dir:
+        text = f"the daemon keeps its data in {served}, the configuration says {config.data_dir}"
+        yield Finding("data folder", text, "Start it with the same lq.toml and LQ_* variables.")
+    yield examine_clock(parse_rfc3339(info["now"]), asked_at, answered_at)
+
+
+def examine_clock(there: int, asked_at: int, answered_at: int) -> Finding:
+    """Whether the daemon's clock lies within the time that it took to ask for it."""
+    off_ms = max(asked_at - there, there - answered_at, 0)
+    if off_ms <= CLOCK_TOLERANCE_MS:
+        return Finding("clock", "this machine and the daemon agree on the time")
+    text = f"the daemon's clock is {format_duration(off_ms)} off this machine's"
+    return Finding("clock", text, "Set both by NTP: handlers refuse signatures 2 minutes off.")

@@ -1,0 +1,70 @@
+"""How a command says what went wrong, and the exit code that goes with it.
+
+Owns: the exit codes, and the one place where an error becomes a sentence and a hint on stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from lq.client import ApiError, Unreachable
+from lq.errors import Issue, LqError, RequestError, StartError, ValidationError
+
+NEGATIVE, USAGE, NOT_FOUND, NOT_ALLOWED, CONFLICT, UNREACHABLE, TIMED_OUT = range(1, 8)
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
+_OF_STATUS: Mapping[int, int] = {
+    400: USAGE,
+    401: NOT_ALLOWED,
+    403: NOT_ALLOWED,
+    404: NOT_FOUND,
+    409: CONFLICT,
+    413: USAGE,
+    422: NOT_ALLOWED,
+    429: UNREACHABLE,
+    503: UNREACHABLE,
+    507: UNREACHABLE,
+}
+_HINTS: Mapping[int, str] = {
+    401: "Put one into LQ_TOKEN; `lq tokens create NAME --scope push` makes it at the daemon.",
+}
+_OPTIONS = {"x-lq-headers": "--header", "x-lq-validate": "--no-validate"}
+
+
+class NotFinished(LqError):
+    """An item was still unfinished when the wait for it ran out."""
+
+
+def explain(error: LqError) -> int:
+    """Say what went wrong and what to do about it; the exit code of a command that ends so."""
+    message, hint = error.message, error.hint
+    if isinstance(error, ApiError | ValidationError) and error.issues:
+        message = "; ".join(f"{_option(issue)}: {issue.message}" for issue in error.issues)
+        if any((issue.path, issue.code) == ("x-lq-target", "required") for issue in error.issues):
+            hint = "Say --target URL, or set `target` for the queue in lq.toml, at [queues.NAME]."
+    if isinstance(error, ApiError):
+        hint = _HINTS.get(error.status, hint)
+    complain(message, hint)
+    if isinstance(error, Unreachable):
+        return UNREACHABLE
+    if isinstance(error, NotFinished):
+        return TIMED_OUT
+    if isinstance(error, StartError):
+        return error.exit_code
+    status = error.status if isinstance(error, ApiError | RequestError) else 0
+    return _OF_STATUS.get(status, NEGATIVE)
+
+
+def complain(message: str, hint: str | None) -> None:
+    """One sentence and one hint on stderr."""
+    from lq.render import clean
+
+    print(f"lq: {clean(message)}", file=sys.stderr)
+    if hint:
+        print(f"hint: {clean(hint)}", file=sys.stderr, flush=True)
+
+
+def _option(issue: Issue) -> str:
+    """The option that gave the header which the API complains about."""
+    return _OPTIONS.get(issue.path, issue.path.replace("x-lq-", "--"))

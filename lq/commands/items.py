@@ -1,0 +1,190 @@
+"""`lq items`: what waits and runs, one item with its attempts, and the verbs on items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from lq.client import ApiError, Client, Json, Ref
+from lq.commands import common, failure
+from lq.commands.common import (
+    All,
+    AsJson,
+    IdsOnly,
+    ItemId,
+    ItemIds,
+    ItemKey,
+    ItemQueue,
+    Limit,
+    item_ref,
+    item_refs,
+    looking,
+    now,
+    out,
+    out_json,
+)
+from lq.errors import LqError
+
+app = common.app(help="List, inspect, move, cancel and repeat items.")
+
+
+@app.command("ls")
+@common.remote
+def list_items(
+    client: Client,
+    *,
+    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Of this queue.")] = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help="PENDING, RUNNING or RETRY.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(metavar="LABEL", help="With this label.")] = None,
+    limit: Limit = None,
+    everything: All = False,
+    as_json: AsJson = False,
+    quiet: IdsOnly = False,
+) -> None:
+    """List the items that wait or run, oldest first."""
+    from lq.render import items_table
+
+    found = common.listing(client.items, limit, everything, queue=queue, state=state, label=label)
+    common.show_listing(found, items_table, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+@common.remote
+def show(
+    client: Client,
+    *,
+    item_id: ItemId = None,
+    queue: ItemQueue = None,
+    key: ItemKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one item with its payload and its attempts.
+
+    By key it is the unfinished one, else the one that finished last.
+    """
+    item = client.find(item_ref(item_id, queue, key))
+    attempts = _attempts(client, item["id"])
+    if as_json:
+        out_json({**item, "attemptLog": attempts})
+        return
+    from lq.render import attempts_table, details_text, item_details
+
+    out(details_text(item_details(item, now())))
+    if attempts:
+        out("")
+        common.show_table(attempts_table(attempts, now()))
+
+
+@app.command()
+@common.remote
+def cancel(
+    client: Client,
+    *,
+    item_ids: ItemIds = None,
+    queue: ItemQueue = None,
+    key: ItemKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel items that wait; one that runs is not tried again."""
+    refs = item_refs(item_ids, queue, key)
+    _each(refs, client.cancel, lambda item: f"Cancelled {_name(item)}", as_json=as_json)
+
+
+@app.command()
+@common.remote
+def reschedule(
+    client: Client,
+    *,
+    item_id: ItemId = None,
+    queue: ItemQueue = None,
+    key: ItemKey = None,
+    delay: Annotated[
+        int | None,
+        typer.Option(metavar="DURATION", parser=common.duration, help='From now, as in "1h".'),
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", parser=common.instant, help='As in "tomorrow 09:00".'),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a waiting item another time."""
+    if (delay is None) == (on is None):
+        raise typer.BadParameter("say when: either --delay or --on")
+    from lq.render import due
+
+    def edit(ref: Ref) -> Json:
+        return client.edit(ref, delay_ms=delay, on=on)
+
+    refs = [item_ref(item_id, queue, key)]
+    _each(refs, edit, lambda item: f"{_name(item)} is {due(item, now())}", as_json=as_json)
+
+
+@app.command()
+@common.remote
+def run(
+    client: Client,
+    *,
+    item_ids: ItemIds = None,
+    queue: ItemQueue = None,
+    key: ItemKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run waiting items now, whatever their time."""
+    refs = item_refs(item_ids, queue, key)
+    _each(refs, client.run, lambda item: f"{_name(item)} is due now", as_json=as_json)
+
+
+@app.command()
+@common.remote
+def retry(
+    client: Client,
+    *,
+    item_ids: ItemIds = None,
+    queue: ItemQueue = None,
+    key: ItemKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run finished items again, with all their retries back."""
+    refs = item_refs(item_ids, queue, key)
+    _each(refs, client.retry, lambda item: f"{_name(item)} waits again", as_json=as_json)
+
+
+def _attempts(client: Client, item_id: str) -> list[Json]:
+    """An item's attempts; none for a token that may see the item and no more."""
+    try:
+        return client.attempts(item_id)
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return []
+
+
+def _each(
+    refs: Sequence[Ref], verb: Callable[[Ref], Json], said: Callable[[Json], str], *, as_json: bool
+) -> None:
+    """Apply a verb to each item and print what it did; go on after a refusal, and exit with it."""
+    code = 0
+    for ref in refs:
+        try:
+            item = verb(ref)
+        except LqError as error:
+            code = code or failure.explain(error)
+            continue
+        if as_json:
+            out_json(item)
+        else:
+            out(said(item) if looking() else item["id"])
+    if code:
+        raise typer.Exit(code)
+
+
+def _name(item: Json) -> str:
+    from lq.render import clean
+
+    key = f" (key {clean(item['key'])})" if "key" in item else ""
+    return f"{item['id']} in {clean(item['queue'])}{key}"

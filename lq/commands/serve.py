@@ -1,0 +1,20 @@
+"""`lq serve`: the daemon itself, in the foreground."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from lq.commands import common
+
+app = common.app()
+
+
+@app.command()
+def serve(*, config: common.ConfigFile = None) -> None:
+    """Run the daemon until it is told to stop (SIGTERM or Ctrl-C)."""
+    from lq.config import load
+    from lq.daemon.main import serve as run
+
+    raise typer.Exit(run(load(config, os.environ)))

@@ -1,0 +1,328 @@
+"""The API's JSON as text for people: lines, details, and tables that a terminal can show.
+
+Owns: which columns a listing has, how states and instants look, and that no control character
+out of a handler's answer, a key or a queue reaches a terminal. Never prints, never asks for
+the time, and imports rich only to build a table for a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lq.when import describe_instant, format_duration, parse_rfc3339
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+Json = dict[str, Any]
+
+UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+"""What JSON does not escape but a terminal may obey: DEL, C1, text direction, half characters."""
+
+_CONTROL = re.compile(rf"[\0-\x1f]|{UNSAFE.pattern}")
+_STYLES = {
+    "COMPLETED": "green",
+    "FAILED": "red",
+    "RETRY": "yellow",
+    "RUNNING": "cyan",
+    "CANCELLED": "dim",
+    "succeeded": "green",
+    "failed": "red",
+    "rejected": "red",
+    "interrupted": "yellow",
+    "paused": "yellow",
+    "revoked": "dim",
+    "expired": "dim",
+}
+_DONE = {"created": "Pushed", "replaced": "Replaced", "kept": "Kept"}
+
+
+LAST_COLUMN, GAP = 12, 2  # cells
+
+
+class Table(NamedTuple):
+    """Rows of cells under their headings; the last column may be cut to fit a terminal."""
+
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def clean(text: object) -> str:
+    r"""Text on one line that no terminal obeys: what controls becomes `\n`, `\x1b` or `\u202e`."""
+    return _CONTROL.sub(_escaped, str(text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return (
+        found[0].encode("ascii", "backslashreplace").decode()
+        if ord(found[0]) > 127
+        else repr(found[0])[1:-1]
+    )
+
+
+# Lines
+
+
+def pushed_line(item: Json, now: int) -> str:
+    """What a push did, for when, and the item's id."""
+    key = f" (key {clean(item['key'])})" if "key" in item else ""
+    kept = " as it was" if item["outcome"] == "kept" else ""
+    did = f"{_DONE[item['outcome']]} {item['id']} in {clean(item['queue'])}{key}{kept}"
+    return f"{did}, {due(item, now)}"
+
+
+def due(item: Json, now: int) -> str:
+    """For when an item is, absolute and relative."""
+    at = parse_rfc3339(item.get("nextAttempt") or item["notBefore"])
+    return f"due {describe_instant(at, now)}" if at > now else "due now"
+
+
+def attempt_line(attempt: Json) -> str:
+    """One finished attempt."""
+    said = attempt.get("error") or f"status {attempt.get('status')}"
+    took = format_duration(attempt["ms"])
+    return f"Attempt {attempt['n']} {attempt['outcome']} after {took}: {clean(said)}"
+
+
+def state_line(item: Json) -> str:
+    """Where an item is, and why."""
+    tries = item["attempts"]
+    error = f": {clean(item['error'])}" if "error" in item else ""
+    plural = "" if tries == 1 else "s"
+    return f"{item['id']} is {item['state']} after {tries} attempt{plural}{error}"
+
+
+# Details
+
+
+def item_details(item: Json, now: int) -> list[tuple[str, str]]:
+    """What there is to say about one item, labelled."""
+    target = item["target"]
+    details = [
+        ("id", item["id"]),
+        ("queue", item["queue"]),
+        ("key", item.get("key")),
+        ("state", item["state"]),
+        ("error", item.get("error")),
+        ("target", f"{target['method']} {target['url']}"),
+        ("created", _moment(item.get("created"), now)),
+        ("not before", _moment(item.get("notBefore"), now)),
+        ("next try", _moment(item.get("nextAttempt"), now)),
+        ("finished", _moment(item.get("finished"), now)),
+        ("expires", _moment(item.get("expires"), now)),
+        ("attempts", f"{item['attempts']} of {item['maxAttempts']}"),
+        ("last status", item.get("lastStatus")),
+        ("retry", item.get("retry")),
+        ("timeout", item.get("timeout")),
+        ("labels", ", ".join(item.get("labels", ()))),
+        ("headers", ", ".join(f"{n}: {v}" for n, v in item.get("headers", {}).items())),
+        ("payload", _payload(item)),
+    ]
+    return _present(details)
+
+
+def queue_details(queue: Json, now: int) -> list[tuple[str, str]]:
+    """What there is to say about one queue, labelled."""
+    counts = [f"{queue[name]} {name}" for name in _COUNTS if name in queue]
+    details = [
+        ("queue", queue["name"]),
+        ("state", queue_state(queue, now)),
+        ("items", ", ".join(counts)),
+        ("next due", _moment(queue.get("oldestDue"), now)),
+        ("target", queue.get("target")),
+        ("method", queue.get("method")),
+        ("headers", ", ".join(f"{n}: {v}" for n, v in queue.get("headers", {}).items())),
+        ("concurrency", queue.get("concurrency")),
+        ("retry", queue.get("retryPolicy")),
+        ("timeout", queue.get("timeout")),
+    ]
+    return _present(details)
+
+
+def details_text(details: Sequence[tuple[str, str]]) -> str:
+    """Labelled values, one a line."""
+    width = max(len(label) for label, _ in details)
+    return "\n".join(f"{label:<{width}}  {value}" for label, value in details)
+
+
+def _present(details: Iterable[tuple[str, object]]) -> list[tuple[str, str]]:
+    return [(label, clean(value)) for label, value in details if value not in {None, ""}]
+
+
+def _payload(item: Json) -> str:
+    if "payload" not in item:
+        return "empty"
+    value = item["payload"]
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    kind = "base64" if "payloadEncoding" in item else item.get("payloadType", "")
+    shown = text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"
+    return f"{shown}  [{kind}]" if kind else shown
+
+
+# Tables
+
+_COUNTS = ("pending", "retry", "running", "completed", "failed", "cancelled")
+
+
+def items_table(items: Sequence[Json], now: int) -> Table:
+    """Unfinished items."""
+    rows = [
+        (
+            item["id"],
+            item["queue"],
+            item.get("key", ""),
+            item["state"],
+            _ago(item.get("nextAttempt"), now),
+            f"{item['attempts']}/{item['maxAttempts']}",
+            item.get("error", ""),
+        )
+        for item in items
+    ]
+    return _table(("ID", "QUEUE", "KEY", "STATE", "DUE", "TRIES", "ERROR"), rows)
+
+
+def history_table(items: Sequence[Json], now: int) -> Table:
+    """Finished items."""
+    rows = [
+        (
+            item["id"],
+            item["queue"],
+            item.get("key", ""),
+            item["state"],
+            _ago(item.get("finished"), now),
+            f"{item['attempts']}/{item['maxAttempts']}",
+            item.get("error") or (f"status {item['lastStatus']}" if "lastStatus" in item else ""),
+        )
+        for item in items
+    ]
+    return _table(("ID", "QUEUE", "KEY", "STATE", "FINISHED", "TRIES", "RESULT"), rows)
+
+
+def attempts_table(attempts: Sequence[Json], now: int) -> Table:
+    """The attempts of one item."""
+    rows = [
+        (
+            attempt["n"],
+            _ago(attempt["started"], now),
+            format_duration(attempt["ms"]) if "ms" in attempt else "",
+            attempt.get("outcome", "RUNNING"),
+            attempt.get("status", ""),
+            attempt.get("error") or attempt.get("responseBody", ""),
+        )
+        for attempt in attempts
+    ]
+    return _table(("TRY", "STARTED", "TOOK", "OUTCOME", "STATUS", "ANSWER"), rows)
+
+
+def queues_table(queues: Sequence[Json], now: int) -> Table:
+    """Queues with their counts."""
+    rows = [
+        (
+            queue["name"],
+            queue_state(queue, now),
+            *(queue.get(name, "") for name in _COUNTS[:-1]),
+            _ago(queue.get("oldestDue"), now),
+            queue.get("target", ""),
+        )
+        for queue in queues
+    ]
+    counts = ("PENDING", "RETRY", "RUNNING", "DONE", "FAILED")
+    return _table(("QUEUE", "STATE", *counts, "NEXT DUE", "TARGET"), rows)
+
+
+def tokens_table(tokens: Sequence[Json], now: int) -> Table:
+    """Tokens, without the tokens themselves."""
+    rows = [
+        (
+            token["name"],
+            _token_state(token, now),
+            ",".join(token["scopes"]),
+            _ago(token["created"], now),
+            _ago(token.get("expires"), now) or "never",
+            _ago(token.get("lastUsed"), now) or "never",
+            ", ".join(token.get("queues", ())) or "all",
+        )
+        for token in tokens
+    ]
+    return _table(("NAME", "STATE", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "QUEUES"), rows)
+
+
+def table_text(table: Table) -> str:
+    """A table as aligned text, for programs and dumb terminals: nothing cut, nothing coloured."""
+    lines = [table.headings, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ("  ".join(map(str.ljust, line, widths)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def table_rich(table: Table) -> tuple[RichTable, int]:
+    """A table for a terminal, and the width below which nothing but its last column is cut.
+
+    Shape: columns without a single value are left out.
+    """
+    from rich.cells import cell_len
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    columns = [*zip(table.headings, *table.rows, strict=True)]
+    filled = [i for i, column in enumerate(columns) if any(column[1:])]
+    shown = RichTable(box=None, pad_edge=False, header_style="bold")
+    least = 0
+    for i in filled:
+        needed = max(map(cell_len, columns[i]))
+        if i == len(columns) - 1:
+            needed = min(needed, LAST_COLUMN)
+        shown.add_column(columns[i][0], no_wrap=True, overflow="ellipsis", min_width=needed)
+        least += needed + GAP
+    for row in table.rows:
+        shown.add_row(*(Text(row[i], _STYLES.get(row[i].partition(",")[0], "")) for i in filled))
+    return shown, least - GAP
+
+
+def _table(headings: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Table:
+    return Table(headings, [tuple(map(clean, row)) for row in rows])
+
+
+def queue_state(queue: Json, now: int) -> str:
+    if not queue["paused"]:
+        return "active"
+    until = queue.get("pausedUntil")
+    return f"paused, {_span(parse_rfc3339(until) - now)} left" if until else "paused"
+
+
+def _token_state(token: Json, now: int) -> str:
+    if "revoked" in token:
+        return "revoked"
+    expires = token.get("expires")
+    return "expired" if expires and parse_rfc3339(expires) <= now else "live"
+
+
+def _moment(instant: str | None, now: int) -> str | None:
+    return None if instant is None else describe_instant(parse_rfc3339(instant), now)
+
+
+def _ago(instant: str | None, now: int) -> str:
+    """How far off an instant is: "in 5m", "3h12m ago"."""
+    if instant is None:
+        return ""
+    ms = parse_rfc3339(instant) - now
+    if abs(ms) < 1000:
+        return "now"
+    return f"in {_span(ms)}" if ms > 0 else f"{_span(-ms)} ago"
+
+
+def _span(ms: int) -> str:
+    """A duration in at most two units, for a column."""
+    grain = next(grain for below, grain in _GRAINS if ms < below)
+    return format_duration(max(ms + grain // 2, 0) // grain * grain)
+
+
+_GRAINS = (
+    (600_000, 1000),
+    (86_400_000, 60_000),
+    (10 * 86_400_000, 3_600_000),
+    (float("inf"), 86_400_000),
+)
