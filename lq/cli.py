@@ -67,7 +67,7 @@ def lq(
 
 
 def main() -> None:
-    """The entry point of `lq`: carry out the command line and exit with its code."""
+    """Carry out the command line and exit with its code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -93,6 +93,3 @@ def _refuse(error: typer.TyperException) -> int:
     failure.complain(message, f"`{path} --help` shows what it takes.")
     return failure.USAGE
 
-
-if __name__ == "__main__":
-    main()

@@ -47,7 +47,7 @@ class Table(NamedTuple):
     """Rows of cells under their headings; the last column may be cut to fit a terminal."""
 
     headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 def clean(text: object) -> str:
@@ -258,28 +258,28 @@ def table_text(table: Table) -> str:
     return "\n".join(line.rstrip() for line in padded)
 
 
-def table_rich(table: Table) -> tuple[RichTable, int]:
-    """A table for a terminal, and the width below which nothing but its last column is cut.
+def table_rich(table: Table, width: int) -> RichTable | None:
+    """A table for a terminal of that width, or None when it does not fit.
 
-    Shape: columns without a single value are left out.
+    Shape: columns without a single value are left out; only the last column is cut.
     """
     from rich.cells import cell_len
     from rich.table import Table as RichTable
     from rich.text import Text
 
     columns = [*zip(table.headings, *table.rows, strict=True)]
-    filled = [i for i, column in enumerate(columns) if any(column[1:])]
+    *filled, last = (i for i, column in enumerate(columns) if any(column[1:]))
+    left = width - sum(max(map(cell_len, columns[i])) + GAP for i in filled)
+    if left < min(max(map(cell_len, columns[last])), LAST_COLUMN):
+        return None
     shown = RichTable(box=None, pad_edge=False, header_style="bold")
-    least = 0
     for i in filled:
-        needed = max(map(cell_len, columns[i]))
-        if i == len(columns) - 1:
-            needed = min(needed, LAST_COLUMN)
-        shown.add_column(columns[i][0], no_wrap=True, overflow="ellipsis", min_width=needed)
-        least += needed + GAP
+        shown.add_column(columns[i][0], no_wrap=True)
+    shown.add_column(columns[last][0], no_wrap=True, overflow="ellipsis", max_width=left)
     for row in table.rows:
-        shown.add_row(*(Text(row[i], _STYLES.get(row[i].partition(",")[0], "")) for i in filled))
-    return shown, least - GAP
+        styles = [_STYLES.get(cell.partition(",")[0], "") for cell in row]
+        shown.add_row(*(Text(row[i], styles[i]) for i in (*filled, last)))
+    return shown
 
 
 def _table(headings: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Table:

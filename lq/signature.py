@@ -95,8 +95,6 @@ def sign_webhook(key: bytes, webhook_id: str, at_s: int, body: bytes) -> str:
 
 
 def _hmac(key: bytes, *parts: bytes) -> bytes:
-    # In parts: joining a body of 1 MiB to the rest would copy it, and is no faster for a small one.
-    mac = hmac.new(key, digestmod="sha256")
-    for part in parts:
-        mac.update(part)
-    return mac.digest()
+    # One call, although it copies the body: for a small one, which is nearly every one, it
+    # takes a third of the time of hmac.new, and for 1 MiB 4 % more.
+    return hmac.digest(key, b"".join(parts), "sha256")

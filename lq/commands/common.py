@@ -269,8 +269,7 @@ def show_table(table: Table) -> None:
         from rich.console import Console
 
         console = Console()
-        shown, least = table_rich(table)
-        if least <= console.width:
+        if shown := table_rich(table, console.width):
             console.print(shown)
             return
     out(table_text(table))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Protocol
 
 from lq.backoff import Curve, delay_ms
@@ -27,6 +27,7 @@ from lq.when import format_duration
 log = logging.getLogger(__name__)
 
 _STORE_RETRY_MS = 500
+_COMPLAIN_EVERY_S = 60.0
 # From the third interruption in a row on, the job is suspected of killing the daemon.
 _TOLERATED_INTERRUPTIONS = 2
 
@@ -37,8 +38,10 @@ class Target(Protocol):
     async def deliver(self, run: Run) -> Outcome: ...
 
 
-def decide(run: Run, outcome: Outcome, now: int, curve: Curve, chance: float) -> Settlement:
-    """What becomes of a job after an attempt. Pure; `chance` in [0, 1) spreads the backoff."""
+def decide(
+    run: Run, outcome: Outcome, now: int, curve: Curve, chance: Callable[[], float]
+) -> Settlement:
+    """What becomes of a job after an attempt. Pure but for `chance`, in [0, 1), which spreads waits."""
     job = run.job
     if outcome.kind is OutcomeKind.SUCCEEDED:
         return Settlement(
@@ -47,7 +50,7 @@ def decide(run: Run, outcome: Outcome, now: int, curve: Curve, chance: float) ->
     failures = job.failures + 1
     wait_ms = None
     if outcome.kind is not OutcomeKind.REJECTED:
-        wait_ms = delay_ms(failures, job.retry, curve, chance)
+        wait_ms = delay_ms(failures, job.retry, curve, chance())
     error = outcome.error
     if wait_ms is not None:
         due_at = now + max(wait_ms, outcome.retry_after_ms or 0)
@@ -62,7 +65,7 @@ def decide(run: Run, outcome: Outcome, now: int, curve: Curve, chance: float) ->
     )
 
 
-def decide_orphan(run: Run, now: int, curve: Curve, chance: float) -> Settlement:
+def decide_orphan(run: Run, now: int, curve: Curve, chance: Callable[[], float]) -> Settlement:
     """What becomes of a job that was running when the daemon died."""
     interruptions = run.job.interruptions + 1
     error = f"interrupted {interruptions} times in a row: the daemon died while it ran"
@@ -118,6 +121,7 @@ class Dispatcher:
         self._runs: set[asyncio.Task[None]] = set()
         # Ends that the store could not record yet.
         self._stuck = 0
+        self._complained_at: float | None = None
 
     @property
     def stuck(self) -> int:
@@ -125,15 +129,16 @@ class Dispatcher:
         return self._stuck
 
     async def recover(self) -> None:
-        """Give back what the last daemon left running. Called once, before `run`."""
+        """Begin to give back what the last daemon left running. Called once, before `run`.
+
+        Does not wait for it: a full disk must not keep the daemon from answering reads.
+        """
         orphans = await self._store.orphans()
         now = self._clock.now()
-        async with asyncio.TaskGroup() as group:
-            for run in orphans:
-                end = decide_orphan(run, now, self._curve, self._chance())
-                group.create_task(self._settle(end))
+        for run in orphans:
+            self._watch(self._settle(decide_orphan(run, now, self._curve, self._chance)))
         if orphans:
-            log.warning("gave back %d jobs that were running when lq last ended", len(orphans))
+            log.warning("giving back %d jobs that were running when lq last ended", len(orphans))
 
     async def run(self) -> None:
         """Claim whenever something is due and has a free slot, until `drain`."""
@@ -181,7 +186,7 @@ class Dispatcher:
         try:
             answers = await self._store.claim([one for one, _ in wanted], self._clock.now())
         except (StorageFull, Unavailable) as error:
-            log.warning("cannot start jobs: %s", error.message)
+            self._complain(f"cannot start jobs: {error.message}")
             await self._clock.wait(self._stopping, _STORE_RETRY_MS)
             for request, _ in wanted:
                 self._lanes.unclaimed(request.queue, request.limit, self._clock.now())
@@ -192,11 +197,22 @@ class Dispatcher:
             for run in answer.runs:
                 self.start(run)
 
+    def _complain(self, text: str) -> None:
+        """Log what goes on being impossible, once a minute."""
+        now = self._clock.monotonic()
+        if self._complained_at is None or now - self._complained_at >= _COMPLAIN_EVERY_S:
+            self._complained_at = now
+            log.warning(text)
+
     def start(self, run: Run) -> None:
         """Begin a claimed run whose slot is already taken."""
         if self._events.wanted:
             self._publish("claim", run, State.RUNNING, run.started_at)
-        task = asyncio.get_running_loop().create_task(self._work(run))
+        self._watch(self._work(run))
+
+    def _watch(self, work: Coroutine[None, None, None]) -> None:
+        """Carry something to its end that a drain waits for."""
+        task = asyncio.get_running_loop().create_task(work)
         self._runs.add(task)
         task.add_done_callback(self._ended)
 
@@ -235,7 +251,7 @@ class Dispatcher:
             until = now + outcome.retry_after_ms
             reason = f"the target answered {outcome.status} and asked to wait"
             self._endpoints.slow_down(run.job.target, until, reason)
-        return decide(run, outcome, now, self._curve, self._chance())
+        return decide(run, outcome, now, self._curve, self._chance)
 
     def _held(self, run: Run, hold: Hold) -> Settlement:
         """Back to waiting, without having cost an attempt; failed if it has waited too long."""

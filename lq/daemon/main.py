@@ -17,7 +17,7 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +36,8 @@ from lq.daemon.events import Events
 from lq.daemon.lanes import Lanes
 from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.secret import load_secret
-from lq.daemon.store.sqlite import open_store
+from lq.daemon.store import Store
+from lq.daemon.store.sqlite import open_store as open_sqlite
 from lq.daemon.targets.http import HttpTarget
 from lq.daemon.targets.request import Signer
 from lq.errors import ConfigError, InUse, RequestError, StartError
@@ -94,10 +95,14 @@ class Daemon:
 
 
 @contextlib.asynccontextmanager
-async def daemon(config: Config, clock: Clock | None = None) -> AsyncIterator[Daemon]:
+async def daemon(
+    config: Config,
+    clock: Clock | None = None,
+    open_store: Callable[[Path], Awaitable[Store]] = open_sqlite,
+) -> AsyncIterator[Daemon]:
     """The whole daemon, serving while the context is open, drained and closed at its end.
 
-    Raises: StartError (in a group, when it comes from a service that died on the way).
+    Shape: `open_store` opens the store of a data folder. Raises: StartError (in a group, when it comes from a service that died on the way).
     """
     clock = clock or SystemClock()
     egress = _egress(config)

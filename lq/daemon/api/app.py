@@ -32,6 +32,7 @@ from lq.errors import (
     PayloadTooLarge,
     RequestError,
     RequestTimeout,
+    StartError,
     Unauthorized,
     Unavailable,
     ValidationError,
@@ -79,6 +80,8 @@ class Api:
             reply = await self._reply(request, trusted=trusted)
         except RequestError as error:
             reply = _error(request, error, request_id)
+        except StartError as error:  # the store is lost, and the daemon about to say so and end
+            reply = _error(request, Unavailable(error.message, hint=error.hint), request_id)
         except Exception:  # a bug must not take the daemon down, nor show itself outside
             path = request.raw_path.partition("?")[0]
             log.exception("request %s failed: %s %r", request_id, request.method, path)

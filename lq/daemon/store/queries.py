@@ -6,7 +6,7 @@ Owns the text of SQL; never runs it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -40,15 +40,15 @@ def over_rows(name: str, rows: int) -> str:
     return _ROWS.sub(values, named()[name])
 
 
-def in_chunks(rows: Sequence[Sequence[object]]) -> Iterator[Sequence[Sequence[object]]]:
-    """Cut rows into runs of 64, 32 … 1: few enough sizes that each stays a prepared statement."""
-    start = 0
-    while left := len(rows) - start:
-        size = min(_MOST_ROWS, 1 << (left.bit_length() - 1))
-        yield rows[start : start + size]
-        start += size
+def in_chunks(rows: Sequence[Sequence[object]]) -> Iterator[tuple[int, list[object]]]:
+    """Cut rows into statements of 1, 2, 4 … 64 rows, filled up with rows of NULLs.
 
-
-def flat(rows: Iterable[Sequence[object]]) -> list[object]:
-    """The parameters of a statement over rows."""
-    return [value for row in rows for value in row]
+    Shape: the number of rows of a statement, and its parameters. Few sizes, so that each
+    stays a prepared statement; filled up, so that a moment's rows are one statement.
+    """
+    for start in range(0, len(rows), _MOST_ROWS):
+        chunk = rows[start : start + _MOST_ROWS]
+        size = 1 << (len(chunk) - 1).bit_length()
+        values = [value for row in chunk for value in row]
+        values += [None] * ((size - len(chunk)) * len(chunk[0]))
+        yield size, values

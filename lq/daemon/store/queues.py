@@ -17,6 +17,7 @@ from lq.model import Queue, QueueEdit, State, Token
 def set_queue(tx: Transaction, name: str, edit: QueueEdit, now: int) -> Queue:
     """Change a queue; what the edit leaves UNSET stays."""
     tx.queue(name, now)
+    tx.book_counts()
     present = reading.queues(tx.all, name)[0]
     settings = present.settings
 
@@ -43,6 +44,7 @@ def set_queue(tx: Transaction, name: str, edit: QueueEdit, now: int) -> Queue:
 
 def delete_queue(tx: Transaction, name: str, now: int, *, force: bool) -> int | Conflict | None:
     """Hide a queue; how many waiting jobs were cancelled with it."""
+    tx.book_counts()
     found = reading.queues(tx.all, name)
     queue = tx.known_queue(name)
     if not found or queue is None:

@@ -5,6 +5,7 @@ Invariant: a run that ended is always remembered; its job moves only while it be
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,37 +54,36 @@ def orphans(tx: Transaction) -> list[Run]:
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
-    """End many runs; two of one job, one of which is late, one after the other."""
-    answers: list[Settled] = []
-    batch: dict[int, Settlement] = {}
-    for settlement in settlements:
-        if settlement.run.job.seq in batch:
-            answers += _settle(tx, list(batch.values()))
-            batch.clear()
-        batch[settlement.run.job.seq] = settlement
-    return answers + _settle(tx, list(batch.values()))
-
-
-def _settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
-    """End runs of different jobs, with one statement for each kind of end."""
+    """End many runs, with one statement for each kind of end."""
     decided = [_unless_superseded(tx, settlement) for settlement in settlements]
+    owned = _owned(tx, decided)
     finished = [s for s in decided if MOVES[s.verb].to is not State.PENDING]
     returned = [s for s in decided if MOVES[s.verb].to is State.PENDING]
-    moved = {row[0] for row in tx.over("finish_jobs", [_finish(s) for s in finished])}
-    moved |= {row[0] for row in tx.over("return_jobs", [_return(s) for s in returned])}
+    tx.over("finish_jobs", [_finish(s) for s in finished])
+    tx.over("return_jobs", [_return(s) for s in returned])
     tx.over("end_runs", [_end(s) for s in decided if s.outcome is not None])
     tx.over("forget_runs", [(s.run.id,) for s in decided if s.outcome is None])
     answers = []
     for settlement in decided:
         job = settlement.run.job
         state = MOVES[settlement.verb].to
-        applied = job.seq in moved
+        applied = settlement.run.id in owned
         if applied:
             queue = tx.known_queue(job.queue)
             assert queue is not None
             tx.move(queue, "running", counted_as(state, settlement.failures))
         answers.append(Settled(applied, settlement.verb, state))
     return answers
+
+
+def _owned(tx: Transaction, settlements: Sequence[Settlement]) -> set[int]:
+    """The runs among these that their jobs still belong to.
+
+    Asked beforehand and answered in one row: RETURNING would give a row for each, and each
+    row is a crossing between SQLite's thread and a busy interpreter.
+    """
+    rows_asked = [(s.run.job.seq, s.run.id) for s in settlements]
+    return {run for (text,) in tx.over("owned_runs", rows_asked) for run in json.loads(text)}
 
 
 def _unless_superseded(tx: Transaction, settlement: Settlement) -> Settlement:

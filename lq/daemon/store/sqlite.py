@@ -61,27 +61,27 @@ class SqliteStore:
     """See `lq.daemon.store.Store` for the verbs."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     async def run(self) -> None:
-        database = self._database
+        database = self.database
         if needs_check(database.path):
             await database.read(partial(refuse_damaged, path=database.path))
         await database.run()
 
     async def close(self) -> None:
-        await self._database.close()
+        await self.database.close()
 
     def push(self, job: NewJob) -> asyncio.Future[Pushed]:
-        return self._database.write("push", job)
+        return self.database.write("push", job)
 
     async def claim(self, requests: Sequence[ClaimRequest], now: int) -> list[Claimed]:
         call = partial(running.claim, requests=requests, now=now)
-        claimed: list[Claimed] = await self._database.write("claim", call)
+        claimed: list[Claimed] = await self.database.write("claim", call)
         return claimed
 
     async def settle(self, settlement: Settlement) -> Settled:
-        settled: Settled = await self._database.write("settle", settlement)
+        settled: Settled = await self.database.write("settle", settlement)
         return settled
 
     async def orphans(self) -> list[Run]:
@@ -147,14 +147,14 @@ class SqliteStore:
     ) -> T:
         """Write: run a verb in the next transaction; a Conflict it returns is raised here."""
         call = partial(_call, verb, values, named_values)
-        answer: T = await self._database.write("other", call)
+        answer: T = await self.database.write("other", call)
         return answer
 
     async def _ask(
         self, query: Callable[Concatenate[reading.Fetch, P], T], *values: P.args, **kw: P.kwargs
     ) -> T:
         """Read: run a query beside the writer."""
-        return await self._database.read(
+        return await self.database.read(
             lambda connection: query(_fetch(connection), *values, **kw)
         )
 
@@ -194,7 +194,7 @@ class _Book:
         _answer(answers, places["push"], pushing.push(tx, _arguments(group, places["push"])))
         for place in places["claim"]:
             answers[place] = group[place][1](tx)
-        tx.commit_counts()
+        tx.book_counts()
         return answers
 
     def undo(self) -> None:

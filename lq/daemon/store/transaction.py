@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from lq.daemon.store.queries import flat, in_chunks, named, over_rows
+from lq.daemon.store.queries import in_chunks, named, over_rows
 from lq.daemon.store.rows import Row
 from lq.model import State
 
@@ -32,7 +32,7 @@ def counted_as(state: State, failures: int) -> str:
 class Transaction:
     """Statements by name on one connection, and what must agree with them at the commit.
 
-    Invariant: after `commit_counts`, each queue's counts equal what its jobs would count to.
+    Invariant: after `book_counts`, each queue's counts equal what its jobs would count to.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -59,9 +59,8 @@ class Transaction:
     def over(self, name: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
         """Run the statement `name` over many rows of parameters; all rows it returned."""
         found: list[Row] = []
-        for chunk in in_chunks(rows):
-            sql = over_rows(name, len(chunk))
-            found += self._connection.execute(sql, flat(chunk)).fetchall()
+        for size, values in in_chunks(rows):
+            found += self._connection.execute(over_rows(name, size), values).fetchall()
         return found
 
     def new_job(self) -> int:
@@ -100,15 +99,15 @@ class Transaction:
         self._queue_ids.clear()
 
     def move(self, queue: int, old: str | None, new: str | None, number: int = 1) -> None:
-        """Book that jobs of a queue went from one count to another (None: from or to nowhere)."""
+        """Note that jobs of a queue went from one count to another (None: from or to nowhere)."""
         moves = self._moves.setdefault(queue, dict.fromkeys(_COLUMNS, 0))
         if old is not None:
             moves[old] -= number
         if new is not None:
             moves[new] += number
 
-    def commit_counts(self) -> None:
-        """Write what was booked."""
+    def book_counts(self) -> None:
+        """Write the moves so far: before the commit, and before counts are read."""
         for queue, moves in self._moves.items():
             if any(moves.values()):
                 self.change("count", queue=queue, **moves)

@@ -66,7 +66,6 @@ class HttpTarget:
                 data=job.payload or None,
                 timeout=_timeout(job.timeout_ms),
                 allow_redirects=False,
-                skip_auto_headers=_SKIPPED,
             ) as response:
                 body, truncated = await _read(response)
             return _outcome(run, response, body, truncated, self._clock.now())
@@ -81,7 +80,6 @@ class HttpTarget:
                 headers={"User-Agent": USER_AGENT, **headers},
                 timeout=_timeout(timeout_ms),
                 allow_redirects=False,
-                skip_auto_headers=_SKIPPED,
             ) as response:
                 signatures = tuple(response.headers.getall("x-lq-signature", ()))
                 return HeadAnswer(status=response.status, signatures=signatures)
@@ -100,6 +98,7 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
+        skip_auto_headers=_SKIPPED,
         # Read no further than is kept, plus one buffer.
         read_bufsize=MAX_BODY,
     )

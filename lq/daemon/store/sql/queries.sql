@@ -1,21 +1,24 @@
 -- Every statement of the store, by name. `now` and all values are parameters.
--- `VALUES :rows(n)` stands for as many rows of n parameters as a call brings: one statement
--- for many rows is one crossing between SQLite's thread and the interpreter's lock.
+-- `VALUES :rows(n)` stands for as many rows of n parameters as a call brings, and rows of NULLs
+-- up to a power of two: one statement for many rows is one crossing between SQLite's thread and
+-- the interpreter's lock.
 
 -- name: insert_jobs
 -- Store new jobs.
 INSERT INTO jobs (seq, id, queue_id, key, state, created_at, not_before, due_at, expires_at,
                   target, method, headers, content_type, retry, timeout_ms, labels, validate,
                   traceparent, tracestate, run_id)
-VALUES :rows(20);
+SELECT * FROM (VALUES :rows(20)) WHERE column1 IS NOT NULL;
 
 -- name: insert_payloads
 -- Store the bodies of new jobs.
-INSERT INTO payloads (job_seq, body) VALUES :rows(2);
+INSERT INTO payloads (job_seq, body)
+SELECT * FROM (VALUES :rows(2)) WHERE column1 IS NOT NULL;
 
 -- name: insert_runs
 -- Open runs.
-INSERT INTO runs (id, job_seq, attempt, started_at) VALUES :rows(4);
+INSERT INTO runs (id, job_seq, attempt, started_at)
+SELECT * FROM (VALUES :rows(4)) WHERE column1 IS NOT NULL;
 
 -- name: waiting_by_key
 -- The job a push with this key would replace.
@@ -70,8 +73,7 @@ FROM v WHERE jobs.seq = v.seq AND jobs.state = 'PENDING';
 WITH v (seq, run, state, finished_at, failures, status, error) AS (VALUES :rows(7))
 UPDATE jobs SET state = v.state, run_id = NULL, finished_at = v.finished_at,
     failures = v.failures, interruptions = 0, last_status = v.status, error = v.error
-FROM v WHERE jobs.seq = v.seq AND jobs.run_id = v.run AND jobs.state = 'RUNNING'
-RETURNING seq;
+FROM v WHERE jobs.seq = v.seq AND jobs.run_id = v.run AND jobs.state = 'RUNNING';
 
 -- name: return_jobs
 -- End the runs of jobs that still belong to them, to wait again.
@@ -79,8 +81,13 @@ WITH v (seq, run, due_at, failures, interruptions, status, error) AS (VALUES :ro
 UPDATE jobs SET state = 'PENDING', run_id = NULL, due_at = v.due_at,
     failures = v.failures, interruptions = v.interruptions,
     last_status = coalesce(v.status, jobs.last_status), error = v.error
-FROM v WHERE jobs.seq = v.seq AND jobs.run_id = v.run AND jobs.state = 'RUNNING'
-RETURNING seq;
+FROM v WHERE jobs.seq = v.seq AND jobs.run_id = v.run AND jobs.state = 'RUNNING';
+
+-- name: owned_runs
+-- Which runs still own their job, as one row of JSON.
+WITH v (seq, run) AS (VALUES :rows(2))
+SELECT json_group_array(v.run) FROM v
+JOIN jobs j ON j.seq = v.seq AND j.run_id = v.run AND j.state = 'RUNNING';
 
 -- name: end_runs
 -- Remember what came of attempts, once.

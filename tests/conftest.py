@@ -1,0 +1,85 @@
+"""What tests share: a clock, a handler, a daemon; and no silent skips where all must run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Generator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from pytest import CallInfo, CollectReport, Collector, Item, TestReport
+
+from lq.daemon.main import Daemon
+from lq.daemon.secret import load_secret
+from tests.clock import FakeClock
+from tests.support.handler import Handler
+from tests.support.home import Home
+
+Report = TypeVar("Report", TestReport, CollectReport)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: Item, call: CallInfo[None]
+) -> Generator[None, TestReport, TestReport]:
+    return _required((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: Collector,
+) -> Generator[None, CollectReport, CollectReport]:
+    return _required((yield))
+
+
+def _required(report: Report) -> Report:
+    """Fail what would be skipped, where LQ_REQUIRE_ALL=1 says that all can run."""
+    if report.skipped and os.environ.get("LQ_REQUIRE_ALL") == "1":
+        report.outcome = "failed"
+        report.longrepr = f"LQ_REQUIRE_ALL is set, and this was skipped: {report.longrepr}"
+    return report
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty data folder, with a name short enough for a unix socket in it."""
+    return tmp_path_factory.mktemp("lq")
+
+
+@pytest.fixture
+async def handler(folder: Path, clock: FakeClock) -> AsyncIterator[Handler]:
+    async with Handler(clock, load_secret(folder)) as serving:
+        yield serving
+
+
+@pytest.fixture
+def home(folder: Path, clock: FakeClock, handler: Handler) -> Home:
+    return Home(folder, clock, handler)
+
+
+@pytest.fixture
+async def daemon(home: Home) -> AsyncIterator[Daemon]:
+    """A daemon with all defaults that may call the handler."""
+    started: asyncio.Future[Daemon] = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+
+    async def live() -> None:
+        async with home.daemon() as running:
+            started.set_result(running)
+            await stop.wait()
+
+    # In a task of its own: a TaskGroup has to be left by the task that entered it.
+    life = asyncio.create_task(live())
+    await asyncio.wait({life, started}, return_when=asyncio.FIRST_COMPLETED)
+    if not started.done():
+        await life
+    yield started.result()
+    stop.set()
+    await life

@@ -1,0 +1,5 @@
+"""The daemon and the endpoint of the end-to-end tests."""
+
+from tests.e2e.conftest import endpoint, start
+
+__all__ = ["endpoint", "start"]

@@ -1,0 +1,83 @@
+"""kill -9 at random moments, under load, again and again: nothing acknowledged is lost.
+
+LQ_CRASH_SECONDS makes the storm longer, LQ_CRASH_SEED repeats one (its chances, not its timing).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import time
+from pathlib import Path
+from random import Random
+
+
+from tests.e2e.conftest import Start
+from tests.e2e.endpoint import Call, Endpoint
+from tests.e2e.process import LAST_OF_BANNER, Daemon, wait_until
+
+from . import evidence
+from .load import CONFIG, Load, now_ms
+
+SECONDS = float(os.environ.get("LQ_CRASH_SECONDS", "20"))
+SEED = os.environ.get("LQ_CRASH_SEED") or secrets.token_hex(4)
+
+
+def live_and_die(daemon: Daemon, chance: Random) -> int:
+    """Start the daemon and kill it at some moment of its life; when that was."""
+    daemon.launch()
+    if chance.random() < 0.25:
+        time.sleep(chance.uniform(0, 0.5))  # perhaps before it serves
+    else:
+        daemon.wait_for(LAST_OF_BANNER)
+        time.sleep(chance.uniform(0, 0.6))
+    if chance.random() < 0.2:
+        daemon.send(signal.SIGTERM)
+        time.sleep(chance.uniform(0, 0.25))  # perhaps while it drains
+    at = now_ms()
+    daemon.kill()
+    return at
+
+
+def all_calls(endpoint: Endpoint) -> list[Call]:
+    return [endpoint.calls.get() for _ in range(endpoint.calls.qsize())]
+
+
+def unfinished(daemon: Daemon) -> int:
+    queues = daemon.client.queues()
+    return sum(queue["pending"] + queue["retry"] + queue["running"] for queue in queues)
+
+
+def test_nothing_acknowledged_is_lost_and_nothing_that_ended_runs_again(
+    start: Start, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    print(f"seed {SEED}")
+    chance = Random(SEED)
+    daemon = start(CONFIG, start=False)
+    deaths: list[int] = []
+    scratch = tmp_path / "scratch"
+    with Load(daemon, endpoint, SEED) as load:
+        ends_at = time.monotonic() + SECONDS
+        while time.monotonic() < ends_at:
+            deaths.append(live_and_die(daemon, chance))
+            acknowledged = load.acknowledged()
+            left = evidence.read(daemon.data, scratch)
+            assert not left.faults, (SEED, left.faults)
+            assert not acknowledged - left.jobs.keys(), SEED
+    daemon.start()
+    wait_until(lambda: unfinished(daemon) == 0)
+    ended = daemon.stop()
+    assert (ended.code, ended.stderr.count("Traceback")) == (0, 0)
+    calls = all_calls(endpoint)
+    left = evidence.read(daemon.data, scratch)
+    assert load.faults == []
+    assert evidence.faults(left, load.sent, calls, deaths) == [], SEED
+    interrupted = sum(run.outcome == "interrupted" for run in left.runs)
+    assert len(deaths) > 3
+    assert len(load.acknowledged()) > 10 * len(deaths)
+    assert interrupted > 0
+    print(
+        f"{len(deaths)} deaths, {len(load.acknowledged())} acknowledged, {len(left.jobs)} jobs,"
+        f" {len(calls)} calls, {interrupted} interrupted runs"
+    )

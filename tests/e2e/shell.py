@@ -1,0 +1,68 @@
+"""`lq` as a shell runs it: with pipes at hand, or on a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import termios
+from typing import NamedTuple
+
+from .process import LQ, PATIENCE_S, Daemon
+
+
+class Seen(NamedTuple):
+    """What a person saw: stdout and stderr as they came, line ends as in a file."""
+
+    code: int
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        return [line.rstrip() for line in self.text.splitlines()]
+
+
+def piped(daemon: Daemon, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
+    """Start a command with its three streams as pipes."""
+    return subprocess.Popen(
+        [LQ, *arguments],
+        cwd=daemon.folder,
+        env=daemon.environ | environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def typed(daemon: Daemon, *arguments: str, width: int = 120, **environ: str) -> Seen:
+    """Run a command on a terminal of that width."""
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    with subprocess.Popen(
+        [LQ, *arguments],
+        cwd=daemon.folder,
+        env=daemon.environ | {"TERM": "xterm-256color"} | environ,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    ) as process:
+        os.close(terminal)
+        text = b"".join(_read(master)).decode()
+        code = process.wait(PATIENCE_S)
+    os.close(master)
+    return Seen(code, text.replace("\r\n", "\n"))
+
+
+def _read(master: int) -> list[bytes]:
+    """All that is written to a terminal until its last writer is gone."""
+    chunks = []
+    while True:
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:  # how Linux says that the other side is closed
+            return chunks
+        if not chunk:
+            return chunks
+        chunks.append(chunk)

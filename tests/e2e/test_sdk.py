@@ -1,0 +1,253 @@
+"""The published JavaScript SDK, unchanged, against the real daemon."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Start
+from .node import Failed, Node, NotInstalled, install
+from .process import Daemon, environment, wait_until
+
+LATER_MS = 3_600_000
+QUEUE, PATH = "api/mail", "/api/mail"
+
+
+@pytest.fixture(scope="session")
+def sdk(pytestconfig: pytest.Config) -> Path:
+    """The folder it is installed in, kept with pytest's cache."""
+    assert pytestconfig.cache is not None
+    folder = pytestconfig.cache.mkdir("lq-javascript-sdk")
+    try:
+        install(folder)
+    except NotInstalled as error:
+        pytest.skip(str(error))
+    return folder
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def lq(start: Start, free_port: int) -> Daemon:
+    """A daemon that may call the application, and tries again soon."""
+    return start(
+        "[retry]\nretries = 2\nbase = '20ms'\n",
+        environ={"LQ_EGRESS_ALLOW": f"127.0.0.1:{free_port}"},
+    )
+
+
+@pytest.fixture
+def token(lq: Daemon) -> str:
+    """What an application is given: it can push, and see and cancel by key."""
+    return str(lq.client.create_token("application", ["push"])["token"])
+
+
+@pytest.fixture
+def node(sdk: Path, lq: Daemon, token: str, free_port: int) -> Iterator[Node]:
+    environ = environment(
+        sdk,
+        LQ_API_URL=lq.url,
+        LQ_TOKEN=token,
+        LQ_SECRET=lq.secret(),
+        LQ_BASE_URL=f"http://127.0.0.1:{free_port}",
+    )
+    with Node(sdk, environ) as application:
+        application.call("define", path=PATH, name=QUEUE)
+        yield application
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def iso(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def pushed(answer: object) -> bool:
+    """Whether a push went well; the SDK hides from its caller what lq answered."""
+    return answer == {"created": None}
+
+
+def test_an_item_reaches_its_handler_signed_after_a_validation(node: Node, lq: Daemon) -> None:
+    payload = {"to": "ada", "text": "Grüße 🌍", "n": [1, None, True]}
+    assert pushed(node.call("push", path=PATH, payload=payload))
+    assert node.next("head")["head"] == PATH
+    assert node.handled()["item"] == payload
+    (item,) = wait_until(lambda: lq.client.history(queue=QUEUE)["items"])
+    assert (item["state"], item["attempts"]) == ("COMPLETED", 1)
+    assert pushed(node.call("push", path=PATH, payload="again"))
+    assert node.handled()["item"] == "again"
+
+
+def test_any_json_arrives_as_it_was_pushed(node: Node) -> None:
+    payloads: tuple[Any, ...] = (None, 0, 1.5, "", "text", [], {}, {"deep": [[{}]]}, "é" * 8000)
+    for payload in payloads:
+        assert pushed(node.call("push", path=PATH, payload=payload))
+        assert node.handled()["item"] == payload
+
+
+def test_no_payload_is_undefined_for_the_handler(node: Node, lq: Daemon) -> None:
+    assert pushed(node.call("push", path=PATH))
+    assert node.handled()["undefined"] is True
+    assert wait_until(lambda: lq.client.history(queue=QUEUE, state="COMPLETED")["items"])
+
+
+def test_a_delay_in_milliseconds_is_kept(node: Node) -> None:
+    for delay in (300, 100.7):
+        before = now_ms()
+        assert pushed(node.call("push", path=PATH, payload=delay, delay=delay))
+        handled = node.handled()
+        assert handled["item"] == delay
+        assert handled["at"] >= before + int(delay)
+
+
+def test_a_time_that_is_over_means_now(node: Node) -> None:
+    assert pushed(node.call("push", path=PATH, payload="negative", delay=-5))
+    assert node.handled()["item"] == "negative"
+    assert pushed(node.call("push", path=PATH, payload="past", on=iso(now_ms() - LATER_MS)))
+    assert node.handled()["item"] == "past"
+
+
+def test_a_date_is_kept(node: Node) -> None:
+    at = now_ms() + 300
+    assert pushed(node.call("push", path=PATH, payload=1, on=iso(at)))
+    assert node.handled()["at"] >= at
+
+
+def test_the_second_push_with_a_key_takes_the_place_of_the_first(node: Node, lq: Daemon) -> None:
+    assert pushed(node.call("push", path=PATH, payload="first", key="k", delay=LATER_MS))
+    assert pushed(node.call("push", path=PATH, payload="second", key="k", delay=1))
+    assert node.handled()["item"] == "second"
+    (item,) = wait_until(lambda: lq.client.history(queue=QUEUE)["items"])
+    assert item["key"] == "k"
+    assert lq.client.items(QUEUE)["items"] == []
+
+
+NAMES = (
+    ("plain", "k"),
+    ("api/orders/eu", "order/7/confirm"),
+    ("büro/påsk", "müller/é"),
+    ("with space", "a key"),
+    ("100%", "50%off"),
+    ("api/mail", "a?b=c&d"),
+    ("api/mail", "items/byKey/x"),
+    ("q.1", "..x"),
+)
+"""Queues and keys, which the SDK puts into paths as they are."""
+
+
+def test_fetch_and_delete_by_key(node: Node, lq: Daemon) -> None:
+    for queue, key in NAMES:
+        named = {"queue": queue, "key": key}
+        node.call("define", path="/other", name=queue)
+        assert node.call("fetchByKey", **named) is None, named
+        assert node.call("deleteByKey", **named) is None, named
+        assert pushed(node.call("push", path="/other", payload=1, key=key, delay=LATER_MS)), named
+        (item,) = lq.client.items(queue)["items"]
+        assert {"queue": item["queue"], "key": item["key"]} == named
+        assert node.call("fetchByKey", **named) is not None, named
+        assert node.call("deleteByKey", **named) is not None, named
+        assert node.call("fetchByKey", **named) is None, named
+        assert lq.client.item(item["id"])["state"] == "CANCELLED", named
+
+
+def test_fetch_and_delete_by_id(node: Node, lq: Daemon) -> None:
+    item = lq.client.push(QUEUE, b"1", target="https://example.com/", delay_ms=LATER_MS)["id"]
+    assert node.call("fetch", id=item) is not None
+    assert node.call("delete", id=item) is not None
+    assert lq.client.item(item)["state"] == "CANCELLED"
+    assert node.call("fetch", id="job_none") is None
+
+
+def test_a_handlers_own_fetch_by_key_asks_for_a_queue_and_finds_nothing(node: Node) -> None:
+    # A mistake of the SDK's: it asks GET /items/{queue}. It must not find anything else.
+    assert pushed(node.call("push", path=PATH, payload=1, key="k", delay=LATER_MS))
+    assert node.call("fetchByKeyOfHandler", path=PATH, key="k") is None
+
+
+def test_a_handler_that_throws_is_called_again_and_its_words_are_kept(
+    node: Node, lq: Daemon
+) -> None:
+    assert pushed(node.call("push", path=PATH, payload={"fails": "always"}))
+    for _ in range(3):
+        assert node.handled()["item"] == {"fails": "always"}
+        assert node.next("refused") == {"refused": "told to fail: always"}
+    (item,) = wait_until(lambda: lq.client.history(queue=QUEUE)["items"])
+    assert (item["state"], item["attempts"], item["lastStatus"]) == ("FAILED", 3, 500)
+    assert "told to fail: always" in item["error"]
+    assert [one["status"] for one in lq.client.attempts(item["id"])] == [500, 500, 500]
+
+
+def test_what_a_handler_returns_is_remembered(node: Node, lq: Daemon) -> None:
+    assert pushed(node.call("push", path=PATH, payload={"returns": {"sent": 3}}))
+    (item,) = wait_until(lambda: lq.client.history(queue=QUEUE)["items"])
+    (attempt,) = lq.client.attempts(item["id"])
+    assert (attempt["status"], attempt["responseBody"]) == (200, '{"sent":3}')
+
+
+def test_headers_go_with_the_validation_and_the_call(node: Node, lq: Daemon) -> None:
+    node.call("define", path="/guarded", name="guarded", headers={"x-bypass": "let me in"})
+    assert pushed(node.call("push", path="/guarded", payload=1))
+    assert node.next("head")["headers"]["x-bypass"] == "let me in"
+    assert node.handled()["item"] == 1
+
+
+def test_a_wrong_secret_holds_items_and_says_so(node: Node, lq: Daemon) -> None:
+    lq.environ["LQ_LISTEN"] = lq.url.removeprefix("http://")
+    assert lq.stop().code == 0
+    (lq.data / "secret").write_text("lqs_" + "0" * 64)
+    lq.start()
+    assert pushed(node.call("push", path=PATH, payload=1, key="k"))
+    node.next("head")
+    held = wait_until(lambda: [i for i in lq.client.items(QUEUE)["items"] if "error" in i])
+    assert "x-lq-signature" in held[0]["error"]
+    assert held[0]["attempts"] == 0
+    assert node.nothing_happened()
+
+
+def test_an_address_with_a_slash_at_its_end_works(node: Node, lq: Daemon) -> None:
+    target = "https://example.com/"
+    options = {"queue": QUEUE, "key": "k", "apiUrl": f"{lq.url}/"}
+    assert pushed(node.call("pushTo", payload=1, target=target, delay=LATER_MS, **options))
+    assert node.call("fetchByKey", **options) is not None
+
+
+def test_a_request_that_is_not_valid_is_a_request_invalid(node: Node) -> None:
+    failed = node.call("push", path=PATH, payload=1, delay="soon", key="k" * 600)
+    assert isinstance(failed, Failed)
+    assert (failed.kind, failed.status) == ("RequestInvalid", 400)
+    assert failed.issues is not None
+    assert {issue["path"][0] for issue in failed.issues} == {"x-lq-delay", "x-lq-key"}
+    assert all(issue["message"] for issue in failed.issues)
+
+
+def test_other_refusals_are_client_errors(node: Node, lq: Daemon) -> None:
+    wanted = {"queue": QUEUE, "payload": 1, "target": "https://example.com/"}
+    stranger = node.call("pushTo", **wanted, token="lq_nobody")
+    assert (stranger.kind, stranger.status) == ("ClientError", 401)
+    forbidden = node.call("pushTo", **wanted | {"target": "https://10.0.0.1/"})
+    assert (forbidden.kind, forbidden.status) == ("ClientError", 422)
+    large = node.call("pushTo", **wanted | {"payload": "x" * (2 << 20)})
+    assert (large.kind, large.status) == ("ClientError", 413)
+    assert "1048576" in large.message
+    elsewhere = lq.client.create_token("elsewhere", ["push"], ["other"])["token"]
+    limited = node.call("pushTo", **wanted, token=elsewhere)
+    assert (limited.kind, limited.status) == ("ClientError", 403)
+
+
+def test_its_process_survives_a_daemon_that_goes_away(node: Node, lq: Daemon) -> None:
+    lq.kill()
+    assert node.call("push", path=PATH, payload=1).kind == "TypeError"
+    assert node.call("fetchByKey", queue=QUEUE, key="k").kind == "TypeError"
+    assert node.call("define", path="/still", name="here")["queue"] == "here"

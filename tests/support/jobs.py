@@ -1,0 +1,137 @@
+"""Jobs, and what stores are asked about them, in few words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any
+
+from msgspec.structs import replace
+
+from lq.daemon.store import ClaimRequest, Store
+from lq.model import (
+    Counts,
+    Job,
+    JobFilter,
+    NewJob,
+    Outcome,
+    OutcomeKind,
+    Page,
+    RetryPolicy,
+    Run,
+    Settlement,
+    State,
+)
+from tests.clock import START
+
+SUCCEEDED = Outcome(kind=OutcomeKind.SUCCEEDED, status=200)
+FAILED = Outcome(kind=OutcomeKind.FAILED, status=500, error="status 500")
+INTERRUPTED = Outcome(kind=OutcomeKind.INTERRUPTED, error="interrupted")
+
+_numbers = count(1)
+
+
+def new_job(**members: Any) -> NewJob:
+    """A job as the engine would have it stored: now, unless it says otherwise.
+
+    Shape: `delay_ms` and `on_at` set all that a delay and an instant would; the rest are
+    members of NewJob.
+    """
+    created_at = members.setdefault("created_at", START)
+    if (delay_ms := members.pop("delay_ms", None)) is not None:
+        due_at = created_at + delay_ms
+        members |= {"asked": "delay", "not_before": due_at, "due_at": due_at}
+    if (on_at := members.pop("on_at", None)) is not None:
+        members |= {"asked": "on", "not_before": on_at, "due_at": max(on_at, created_at)}
+    plain = NewJob(
+        id=f"job_{next(_numbers)}",
+        queue="q",
+        created_at=created_at,
+        not_before=created_at,
+        due_at=created_at,
+        target="https://example.com/",
+        method="POST",
+        retry=RetryPolicy(3),
+        timeout_ms=60_000,
+        payload=b"payload",
+    )
+    return replace(plain, **members)
+
+
+def succeed(run: Run, at: int = START) -> Settlement:
+    return _end(run, "succeed", at, outcome=SUCCEEDED)
+
+
+def fail(run: Run, at: int = START, *, due_at: int | None = None) -> Settlement:
+    """The run failed and is tried again, a second later unless `due_at` says when."""
+    return _end(
+        run, "fail", at, failures=run.job.failures + 1, outcome=FAILED, error="status 500",
+        due_at=at + 1000 if due_at is None else due_at,
+    )  # fmt: skip
+
+
+def bury(run: Run, at: int = START) -> Settlement:
+    failures = run.job.failures + 1
+    return _end(run, "bury", at, failures=failures, outcome=FAILED, error="status 500")
+
+
+def release(run: Run, at: int = START, *, due_at: int | None = None) -> Settlement:
+    """The run is given back and forgotten: its target was never called."""
+    interruptions = run.job.interruptions
+    due_at = run.job.due_at if due_at is None else due_at
+    return _end(run, "release", at, interruptions=interruptions, error="held", due_at=due_at)
+
+
+def interrupt(run: Run, at: int = START) -> Settlement:
+    """The run is given back because the daemon ended."""
+    return _end(
+        run, "release", at, interruptions=run.job.interruptions + 1, outcome=INTERRUPTED,
+        due_at=run.job.due_at, error="interrupted",
+    )  # fmt: skip
+
+
+def _end(run: Run, verb: str, at: int, **members: Any) -> Settlement:
+    members.setdefault("failures", run.job.failures)
+    return Settlement(run=run, verb=verb, ended_at=at, **members)
+
+
+async def claim(store: Store, queue: str = "q", *, limit: int = 100, now: int = START) -> list[Run]:
+    """The runs of a queue's due jobs."""
+    [claimed] = await store.claim([ClaimRequest(queue, limit)], now)
+    return list(claimed.runs)
+
+
+async def push_running(store: Store, **members: Any) -> Run:
+    """Push a job and claim it in the same commit."""
+    run = (await store.push(new_job(claim=True, **members))).run
+    assert run is not None
+    return run
+
+
+async def all_of(
+    listing: Callable[[JobFilter], Awaitable[Page[Job]]], wanted: JobFilter = JobFilter()
+) -> list[Job]:
+    """Every job of a listing, page by page."""
+    jobs: list[Job] = []
+    while True:
+        page = await listing(wanted)
+        assert len(page.items) <= wanted.limit
+        jobs += page.items
+        if page.cursor is None:
+            return jobs
+        wanted = replace(wanted, cursor=page.cursor)
+
+
+async def assert_counts(store: Store) -> None:
+    """Each queue's counts are what its jobs count to, by a full listing."""
+    for queue in await store.queues():
+        wanted = JobFilter(queue=queue.name)
+        jobs = await all_of(store.unfinished, wanted) + await all_of(store.finished, wanted)
+        found = Counter(
+            "retry" if job.state is State.PENDING and job.failures else job.state.value.lower()
+            for job in jobs
+        )
+        assert queue.counts == Counts(**found)
+        pending = [job.due_at for job in jobs if job.state is State.PENDING]
+        assert queue.next_due_at == min(pending, default=None)
