@@ -198,7 +198,10 @@ class Job(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True):
-    """One claimed job: the right, fenced by `id`, to call its target once and settle it."""
+    """One claimed job: the right, fenced by `id`, to call its target once and settle it.
+
+    Shape: `started_at` is when it was claimed, and once it is being called, when that began.
+    """
 
     id: int
     job: Job

@@ -241,10 +241,10 @@ def out(text: str) -> None:
     """Print to stdout. A reader that has gone away ends the command quietly."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
-        raise typer.Exit(failure.BROKEN_PIPE) from None
     except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(failure.BROKEN_PIPE) from None
         raise LqError(f"cannot write to stdout: {error.strerror}") from None
 
 

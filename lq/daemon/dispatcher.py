@@ -41,7 +41,7 @@ class Target(Protocol):
 def decide(
     run: Run, outcome: Outcome, now: int, curve: Curve, chance: Callable[[], float]
 ) -> Settlement:
-    """What becomes of a job after an attempt. Pure but for `chance`, in [0, 1), which spreads waits."""
+    """What becomes of a job after an attempt. Pure, but for `chance` in [0, 1) to spread waits."""
     job = run.job
     if outcome.kind is OutcomeKind.SUCCEEDED:
         return Settlement(
@@ -118,6 +118,7 @@ class Dispatcher:
         self._wake = wake  # set when a claim may have become possible
         self._stopping = asyncio.Event()
         self._cut = asyncio.Event()
+        self._claiming_ended = asyncio.Event()
         self._runs: set[asyncio.Task[None]] = set()
         # Ends that the store could not record yet.
         self._stuck = 0
@@ -141,19 +142,24 @@ class Dispatcher:
             log.warning("giving back %d jobs that were running when lq last ended", len(orphans))
 
     async def run(self) -> None:
-        """Claim whenever something is due and has a free slot, until `drain`."""
-        while not self._stopping.is_set():
-            await self._wake.wait()
-            self._wake.clear()
-            while not self._stopping.is_set():
-                if self._stuck:
-                    # What cannot be recorded must not be started.
-                    await self._clock.wait(self._stopping, _STORE_RETRY_MS)
-                    continue
-                wanted = self._lanes.requests(self._clock.now())
-                if not wanted:
-                    break
-                await self._claim(wanted)
+        """Claim whenever something is due and has a free slot, until `drain`.
+
+        The next claim is under way before the last one has been answered, so that slots that
+        become free during a commit are part of the one that follows it.
+        """
+        try:
+            async with asyncio.TaskGroup() as claims:
+                while not self._stopping.is_set():
+                    await self._wake.wait()
+                    self._wake.clear()
+                    while self._stuck and not self._stopping.is_set():
+                        # What cannot be recorded must not be started.
+                        await self._clock.wait(self._stopping, _STORE_RETRY_MS)
+                    asked = asyncio.Event()
+                    claims.create_task(self._claim(asked))
+                    await asked.wait()
+        finally:
+            self._claiming_ended.set()
 
     def cut(self) -> None:
         """Let a drain that goes on wait no longer."""
@@ -168,6 +174,7 @@ class Dispatcher:
         """Stop claiming; let runs end for `timeout_ms` or until `cut`; give the rest back."""
         self._stopping.set()
         self._wake.set()
+        await self._claiming_ended.wait()
         left = asyncio.ensure_future(self._all_ended())
         cutting = asyncio.ensure_future(self._cut.wait())
         await asyncio.wait(
@@ -182,14 +189,25 @@ class Dispatcher:
         while self._runs:
             await asyncio.wait(self._runs)
 
-    async def _claim(self, wanted: list[tuple[ClaimRequest, int]]) -> None:
+    async def _claim(self, asked: asyncio.Event) -> None:
+        """Claim for the slots that are free when the store gets to it, which sets `asked`."""
+        wanted: list[tuple[ClaimRequest, int]] = []
+
+        def want() -> tuple[list[ClaimRequest], int]:
+            asked.set()
+            now = self._clock.now()
+            if not self._stopping.is_set():
+                wanted.extend(self._lanes.requests(now))
+            return [request for request, _ in wanted], now
+
         try:
-            answers = await self._store.claim([one for one, _ in wanted], self._clock.now())
+            answers = await self._store.claim(want)
         except (StorageFull, Unavailable) as error:
             self._complain(f"cannot start jobs: {error.message}")
             await self._clock.wait(self._stopping, _STORE_RETRY_MS)
             for request, _ in wanted:
                 self._lanes.unclaimed(request.queue, request.limit, self._clock.now())
+            asked.set()
             return
         now = self._clock.now()
         for answer, (request, nudges) in zip(answers, wanted, strict=True):
@@ -239,6 +257,8 @@ class Dispatcher:
         hold = await self._endpoints.admit(run.job)
         if hold is not None:
             return self._held(run, hold)
+        # From here on it is an attempt: what it waited for its slot or endpoint is not part of it.
+        run = Run(run.id, run.job, self._clock.now())
         try:
             outcome = await self._target.deliver(run)
         except Exception as error:

@@ -102,7 +102,8 @@ async def daemon(
 ) -> AsyncIterator[Daemon]:
     """The whole daemon, serving while the context is open, drained and closed at its end.
 
-    Shape: `open_store` opens the store of a data folder. Raises: StartError (in a group, when it comes from a service that died on the way).
+    Shape: `open_store` opens the store of a data folder. Raises: StartError (in a group, when
+    it comes from a service that died on the way).
     """
     clock = clock or SystemClock()
     egress = _egress(config)

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from random import Random
 
-
 from tests.e2e.conftest import Start
 from tests.e2e.endpoint import Call, Endpoint
 from tests.e2e.process import LAST_OF_BANNER, Daemon, wait_until
@@ -31,7 +30,7 @@ def live_and_die(daemon: Daemon, chance: Random) -> int:
         time.sleep(chance.uniform(0, 0.5))  # perhaps before it serves
     else:
         daemon.wait_for(LAST_OF_BANNER)
-        time.sleep(chance.uniform(0, 0.6))
+        time.sleep(chance.uniform(0, 0.8))
     if chance.random() < 0.2:
         daemon.send(signal.SIGTERM)
         time.sleep(chance.uniform(0, 0.25))  # perhaps while it drains
@@ -75,7 +74,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_that_ended_runs_again(
     assert evidence.faults(left, load.sent, calls, deaths) == [], SEED
     interrupted = sum(run.outcome == "interrupted" for run in left.runs)
     assert len(deaths) > 3
-    assert len(load.acknowledged()) > 10 * len(deaths)
+    assert len(load.acknowledged()) > 50
     assert interrupted > 0
     print(
         f"{len(deaths)} deaths, {len(load.acknowledged())} acknowledged, {len(left.jobs)} jobs,"

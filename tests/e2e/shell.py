@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import termios
@@ -20,8 +21,13 @@ class Seen(NamedTuple):
     text: str
 
     @property
+    def plain(self) -> str:
+        """The text without its colours."""
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.text)
+
+    @property
     def lines(self) -> list[str]:
-        return [line.rstrip() for line in self.text.splitlines()]
+        return [line.rstrip() for line in self.plain.splitlines()]
 
 
 def piped(daemon: Daemon, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:

@@ -98,7 +98,7 @@ def _end(run: Run, verb: str, at: int, **members: Any) -> Settlement:
 
 async def claim(store: Store, queue: str = "q", *, limit: int = 100, now: int = START) -> list[Run]:
     """The runs of a queue's due jobs."""
-    [claimed] = await store.claim([ClaimRequest(queue, limit)], now)
+    [claimed] = await store.claim(lambda: ([ClaimRequest(queue, limit)], now))
     return list(claimed.runs)
 
 

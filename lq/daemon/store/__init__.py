@@ -14,7 +14,7 @@ changed); StoreFailed or DataError when the store cannot be trusted any more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -56,6 +56,10 @@ class Claimed(Struct, frozen=True):
     next_due_at: int | None
 
 
+# What to claim, and the instant that counts as now.
+Wanted = Callable[[], tuple[Sequence[ClaimRequest], int]]
+
+
 class ResolvedEdit(Struct, frozen=True, kw_only=True):
     """An Edit whose relative times the engine has turned into instants."""
 
@@ -81,10 +85,11 @@ class Store(Protocol):
         Raises: KeyExists.
         """
 
-    async def claim(self, requests: Sequence[ClaimRequest], now: int) -> list[Claimed]:
+    async def claim(self, wanted: Wanted) -> list[Claimed]:
         """Open a run for the first due jobs of each queue, skipping keys that already run.
 
-        Shape: `requests` names each queue once.
+        Shape: `wanted` is asked once, as late as possible, so that what became free in the
+        meantime is part of it; the answer has one Claimed for each of its requests.
         """
 
     async def settle(self, settlement: Settlement) -> Settled:

@@ -57,6 +57,12 @@ class Connection(aiosqlite.Connection):
         return connection
 
 
+class Late(NamedTuple):
+    """An argument that is asked for when the transaction is about to begin, on the event loop."""
+
+    ask: Callable[[], Any]
+
+
 class Operation(NamedTuple):
     """One write that waits for its commit."""
 
@@ -135,7 +141,7 @@ class Database:
                 await asyncio.sleep(0)
                 continue
             group, self._waiting = self._waiting, []
-            await self._commit(group)
+            await self._commit([_prepared(operation) for operation in group])
 
     async def _commit(self, group: list[Operation]) -> None:
         results: list[Any]
@@ -169,6 +175,11 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
         return results
+
+
+def _prepared(operation: Operation) -> Operation:
+    argument = operation.argument
+    return operation._replace(argument=argument.ask()) if isinstance(argument, Late) else operation
 
 
 async def open_database(folder: Path, book: Book) -> Database:

@@ -54,25 +54,26 @@ def orphans(tx: Transaction) -> list[Run]:
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
-    """End many runs, with one statement for each kind of end."""
-    decided = [_unless_superseded(tx, settlement) for settlement in settlements]
-    owned = _owned(tx, decided)
-    finished = [s for s in decided if MOVES[s.verb].to is not State.PENDING]
-    returned = [s for s in decided if MOVES[s.verb].to is State.PENDING]
-    tx.over("finish_jobs", [_finish(s) for s in finished])
+    """End many runs, with one statement for each kind of end; of two ends of a run the first."""
+    first = {s.run.id: s for s in reversed(settlements)}
+    decided = {run: _unless_superseded(tx, settlement) for run, settlement in first.items()}
+    owned = _owned(tx, settlements)
+    ends = list(decided.values())
+    returned = [s for s in ends if MOVES[s.verb].to is State.PENDING]
+    tx.over("finish_jobs", [_finish(s) for s in ends if MOVES[s.verb].to is not State.PENDING])
     tx.over("return_jobs", [_return(s) for s in returned])
-    tx.over("end_runs", [_end(s) for s in decided if s.outcome is not None])
-    tx.over("forget_runs", [(s.run.id,) for s in decided if s.outcome is None])
+    tx.over("end_runs", [_end(s) for s in ends if s.outcome is not None])
+    tx.over("forget_runs", [(s.run.id,) for s in ends if s.outcome is None])
     answers = []
-    for settlement in decided:
-        job = settlement.run.job
-        state = MOVES[settlement.verb].to
-        applied = settlement.run.id in owned
+    for settlement in settlements:
+        end = decided[settlement.run.id]
+        state = MOVES[end.verb].to
+        applied = settlement is first[settlement.run.id] and settlement.run.id in owned
         if applied:
-            queue = tx.known_queue(job.queue)
+            queue = tx.known_queue(settlement.run.job.queue)
             assert queue is not None
-            tx.move(queue, "running", counted_as(state, settlement.failures))
-        answers.append(Settled(applied, settlement.verb, state))
+            tx.move(queue, "running", counted_as(state, end.failures))
+        answers.append(Settled(applied, end.verb, state))
     return answers
 
 
@@ -139,6 +140,7 @@ def _end(settlement: Settlement) -> tuple[Any, ...]:
     assert outcome is not None
     return (
         settlement.run.id,
+        settlement.run.started_at,
         settlement.ended_at,
         outcome.kind.value,
         outcome.status,

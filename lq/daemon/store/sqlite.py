@@ -15,8 +15,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lq.daemon.store import (
     Claimed,
-    ClaimRequest,
     ResolvedEdit,
+    Wanted,
     editing,
     pushing,
     queues,
@@ -24,7 +24,7 @@ from lq.daemon.store import (
     rows,
     running,
 )
-from lq.daemon.store.database import Database, needs_check, open_database, refuse_damaged
+from lq.daemon.store.database import Database, Late, needs_check, open_database, refuse_damaged
 from lq.daemon.store.queries import named
 from lq.daemon.store.rows import Row
 from lq.daemon.store.transaction import Transaction
@@ -54,7 +54,7 @@ async def open_store(folder: Path) -> SqliteStore:
 
     Raises: InUse, DataError, StartError; nothing of a refused database is changed.
     """
-    return SqliteStore(await open_database(folder, _Book()))
+    return SqliteStore(await open_database(folder, JobBook()))
 
 
 class SqliteStore:
@@ -75,9 +75,8 @@ class SqliteStore:
     def push(self, job: NewJob) -> asyncio.Future[Pushed]:
         return self.database.write("push", job)
 
-    async def claim(self, requests: Sequence[ClaimRequest], now: int) -> list[Claimed]:
-        call = partial(running.claim, requests=requests, now=now)
-        claimed: list[Claimed] = await self.database.write("claim", call)
+    async def claim(self, wanted: Wanted) -> list[Claimed]:
+        claimed: list[Claimed] = await self.database.write("claim", Late(wanted))
         return claimed
 
     async def settle(self, settlement: Settlement) -> Settled:
@@ -154,9 +153,7 @@ class SqliteStore:
         self, query: Callable[Concatenate[reading.Fetch, P], T], *values: P.args, **kw: P.kwargs
     ) -> T:
         """Read: run a query beside the writer."""
-        return await self.database.read(
-            lambda connection: query(_fetch(connection), *values, **kw)
-        )
+        return await self.database.read(lambda connection: query(_fetch(connection), *values, **kw))
 
 
 def _call(
@@ -172,7 +169,7 @@ def _fetch(connection: sqlite3.Connection) -> reading.Fetch:
     return fetch
 
 
-class _Book:
+class JobBook:
     """Applies the writes of one moment inside one transaction, on SQLite's thread.
 
     Ends of runs come first, then single verbs in the order they came, then pushes; claims
@@ -193,7 +190,7 @@ class _Book:
             answers[place] = group[place][1](tx)
         _answer(answers, places["push"], pushing.push(tx, _arguments(group, places["push"])))
         for place in places["claim"]:
-            answers[place] = group[place][1](tx)
+            answers[place] = running.claim(tx, *group[place][1])
         tx.book_counts()
         return answers
 

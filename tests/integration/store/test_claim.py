@@ -20,7 +20,7 @@ from tests.support.jobs import (
 
 
 async def next_due(store: Store, queue: str = "q", *, limit: int = 0, now: int = START) -> object:
-    [claimed] = await store.claim([ClaimRequest(queue, limit)], now)
+    [claimed] = await store.claim(lambda: ([ClaimRequest(queue, limit)], now))
     return claimed.next_due_at
 
 
@@ -57,7 +57,7 @@ async def test_limits_and_when_the_next_is_due(store: Store) -> None:
         await store.push(new_job(delay_ms=ms))
     seen = []
     for _ in range(3):
-        [claimed] = await store.claim([ClaimRequest("q", 2)], START + 1)
+        [claimed] = await store.claim(lambda: ([ClaimRequest("q", 2)], START + 1))
         due = claimed.next_due_at
         seen.append((len(claimed.runs), None if due is None else due - START))
     assert seen == [(2, 1), (1, 5), (0, 5)]
@@ -70,7 +70,7 @@ async def test_many_queues_in_one_claim(store: Store) -> None:
         await store.push(new_job(queue=name))
     await store.push(new_job(queue="c", delay_ms=50))
     requests = [ClaimRequest(name, limit) for name, limit in (("d", 0), ("c", 1), ("b", 9))]
-    claimed = await store.claim([*requests, ClaimRequest("never", 5)], START)
+    claimed = await store.claim(lambda: ([*requests, ClaimRequest("never", 5)], START))
     assert [(one.queue, len(one.runs), one.next_due_at) for one in claimed] == [
         ("d", 0, START), ("c", 0, START + 50), ("b", 2, None), ("never", 0, None),
     ]  # fmt: skip

@@ -252,7 +252,7 @@ class Verbs(RuleBasedStateMachine):
     @rule(queue=QUEUES, limit=st.integers(0, 3))
     def claim(self, queue: str, limit: int) -> None:
         due = [job_id for job_id in self.startable(queue) if self.known[job_id].due_at <= self.now]
-        [claimed] = self.do(self.store.claim([ClaimRequest(queue, limit)], self.now))
+        [claimed] = self.do(self.store.claim(lambda: ([ClaimRequest(queue, limit)], self.now)))
         assert [run.job.id for run in claimed.runs] == due[:limit]
         for job_id, run in zip(due, claimed.runs, strict=False):
             self.start(job_id, run)

@@ -91,8 +91,9 @@ JOIN jobs j ON j.seq = v.seq AND j.run_id = v.run AND j.state = 'RUNNING';
 
 -- name: end_runs
 -- Remember what came of attempts, once.
-WITH v (id, ended_at, outcome, status, error, headers, body, truncated) AS (VALUES :rows(8))
-UPDATE runs SET ended_at = v.ended_at, outcome = v.outcome, status = v.status,
+WITH v (id, started_at, ended_at, outcome, status, error, headers, body, truncated)
+    AS (VALUES :rows(9))
+UPDATE runs SET started_at = v.started_at, ended_at = v.ended_at, outcome = v.outcome, status = v.status,
     error = v.error, headers = v.headers, body = v.body, truncated = v.truncated
 FROM v WHERE runs.id = v.id AND runs.ended_at IS NULL;
 

@@ -1,0 +1,210 @@
+"""`lq queues`, `tokens`, `secret`, `doctor` and `version`, and the API from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lq import __version__
+from lq.client import Client
+
+from .conftest import Start
+from .endpoint import Endpoint
+from .process import Daemon, Ended, environment, run_lq
+from .shell import typed
+
+YEAR = datetime.now(UTC).year + 2
+
+
+def read(done: Ended) -> Any:
+    assert (done.code, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def elsewhere(lq: Daemon, *arguments: str, **environ: str) -> Ended:
+    """Run a command as on another machine: with a URL, and without any socket or file."""
+    home = lq.folder / "elsewhere"
+    home.mkdir(exist_ok=True)
+    return run_lq(*arguments, cwd=home, environ=environment(home, LQ_API_URL=lq.url, **environ))
+
+
+# Queues
+
+
+def test_queues_are_listed_and_shown(lq: Daemon, endpoint: Endpoint) -> None:
+    for _ in range(2):
+        lq.client.push("a/b ü", b"", target=endpoint.url(), delay_ms=3_600_000)
+    assert lq.cli("queues", "ls", "-q").stdout == "a/b ü\n"
+    assert [queue["pending"] for queue in read(lq.cli("queues", "ls", "--json"))] == [2]
+    assert lq.cli("queues", "ls").stdout.splitlines()[1].split()[2:5] == ["active", "2", "0"]
+    shown = lq.cli("queues", "show", "a/b ü").stdout
+    assert "items        2 pending, 0 retry" in shown
+    assert "concurrency  16" in shown
+    assert read(lq.cli("queues", "show", "a/b ü", "--json"))["pending"] == 2
+    assert lq.cli("queues", "show", "none").code == 3
+
+
+def test_a_queue_is_paused_and_resumed(lq: Daemon, endpoint: Endpoint) -> None:
+    lq.client.push("q", b"", target=endpoint.url(), delay_ms=3_600_000)
+    assert typed(lq, "queues", "pause", "q").text == "q is paused\n"
+    assert typed(lq, "queues", "pause", "q", "--until", "2h").text == "q is paused, 2h left\n"
+    paused = read(lq.cli("queues", "pause", "q", "--until", f"{YEAR}-01-01 00:00 UTC", "--json"))
+    assert paused["pausedUntil"] == f"{YEAR}-01-01T00:00:00.000Z"
+    assert lq.cli("queues", "resume", "q").stdout == "q\n"
+    assert read(lq.cli("queues", "show", "q", "--json"))["paused"] is False
+
+
+# Tokens, and the API from elsewhere
+
+
+def test_a_token_opens_what_its_scope_says(lq: Daemon, endpoint: Endpoint) -> None:
+    create = ("tokens", "create", "ci", "--scope", "push", "--queue", "mail*")
+    token = lq.cli(*create).stdout.strip()
+    assert re.fullmatch(r"lq_\w+", token)
+    push = ("push", "--target", endpoint.url(), "--queue")
+    allowed = elsewhere(lq, *push, "mail/a", LQ_TOKEN=token)
+    assert (allowed.code, allowed.stderr) == (0, "")
+    assert endpoint.next().id == allowed.stdout.strip()
+    assert elsewhere(lq, *push, "other", LQ_TOKEN=token).code == 4
+    assert elsewhere(lq, "history", LQ_TOKEN=token).code == 4
+    assert elsewhere(lq, "secret", "show", LQ_TOKEN=token).code == 4
+    assert elsewhere(lq, *push, "mail", "--token", token).code == 0
+    lq.cli("tokens", "revoke", "ci")
+    assert elsewhere(lq, *push, "mail", LQ_TOKEN=token).code == 4
+
+
+def test_without_a_token_the_way_to_one_is_told(lq: Daemon) -> None:
+    done = elsewhere(lq, "items", "ls")
+    assert (done.code, done.stdout) == (4, "")
+    assert "LQ_TOKEN" in done.stderr
+    assert "lq tokens create" in done.stderr
+
+
+def test_a_named_configuration_beats_a_url_in_the_environment(lq: Daemon) -> None:
+    done = elsewhere(lq, "items", "ls", "-q", "--config", str(lq.folder / "lq.toml"))
+    assert (done.code, done.stderr) == (0, "")
+
+
+def test_tokens_are_listed_without_themselves(lq: Daemon) -> None:
+    create = ("tokens", "create", "ci", "--scope", "push", "--scope", "read", "--expires", "90d")
+    seen = typed(lq, *create)
+    token, told = seen.lines
+    assert told.startswith("Keep it now")
+    lq.cli("tokens", "create", "old", "--scope", "admin")
+    assert lq.cli("tokens", "revoke", "old").stdout == "old\n"
+    text = lq.cli("tokens", "ls").stdout
+    assert token not in text
+    rows = [line.split() for line in text.splitlines()[1:]]
+    assert rows[0][:3] == ["ci", "live", "push,read"]
+    assert "90d" in rows[0]
+    assert rows[1][:3] == ["old", "revoked", "admin"]
+    assert lq.cli("tokens", "ls", "-q").stdout.split() == ["ci", "old"]
+    assert {entry["name"] for entry in read(lq.cli("tokens", "ls", "--json"))} == {"ci", "old"}
+    assert token not in lq.cli("tokens", "ls", "--json").stdout
+
+
+def test_what_is_no_token_is_refused(lq: Daemon) -> None:
+    assert lq.cli("tokens", "create", "x").code == 2
+    assert lq.cli("tokens", "create", "x", "--scope", "all").code == 2
+    assert lq.cli("tokens", "create", "a b", "--scope", "push").code == 2
+    assert (
+        lq.cli("tokens", "create", "x", "--scope", "push", "--expires", "2001-01-01 00:00").code
+        == 2
+    )
+    assert lq.cli("tokens", "revoke", "none").code == 3
+    lq.cli("tokens", "create", "x", "--scope", "push")
+    assert lq.cli("tokens", "create", "x", "--scope", "push").code == 5
+
+
+# The secret and the version
+
+
+def test_the_secret_is_shown_bare(lq: Daemon) -> None:
+    assert lq.cli("secret", "show").stdout == f"{lq.secret()}\n"
+    assert lq.cli("secret", "show", "--webhook").stdout.startswith("whsec_")
+    assert read(lq.cli("secret", "show", "--json"))["secret"] == lq.secret()
+
+
+def test_the_version_is_told_in_each_way(tmp_path: Path) -> None:
+    for arguments in (("version",), ("--version",)):
+        done = run_lq(*arguments, cwd=tmp_path, environ=environment(tmp_path))
+        assert (done.code, done.stdout) == (0, f"lq {__version__}\n")
+    done = run_lq("version", "--json", cwd=tmp_path, environ=environment(tmp_path))
+    assert read(done) == {"version": __version__}
+
+
+# The doctor
+
+
+def test_a_healthy_daemon_has_nothing_wrong(lq: Daemon) -> None:
+    done = lq.cli("doctor")
+    assert (done.code, done.stderr) == (0, "")
+    assert {line.split()[0] for line in done.stdout.splitlines()} == {"ok"}
+    findings = read(lq.cli("doctor", "--json"))
+    assert {finding["check"] for finding in findings} == {
+        "configuration", "data folder", "disk", "socket", "daemon", "version", "clock",
+    }  # fmt: skip
+    assert all(finding["ok"] for finding in findings)
+
+
+def wrong(done: Ended) -> dict[str, Any]:
+    """The findings of a doctor that are not well, by check."""
+    assert done.code == 1
+    findings = json.loads(done.stdout)
+    assert all(finding["ok"] != ("cure" in finding) for finding in findings)
+    return {finding["check"]: finding for finding in findings if not finding["ok"]}
+
+
+def test_open_files_are_found_and_cured(lq: Daemon) -> None:
+    database = lq.data / "lq.db"
+    database.chmod(0o644)
+    lq.socket.chmod(0o666)
+    found = wrong(lq.cli("doctor", "--json"))
+    assert found.keys() == {"data folder", "socket"}
+    assert "lq.db" in found["data folder"]["finding"]
+    assert found["socket"]["cure"] == f"chmod 600 {lq.socket}"
+    lq.socket.chmod(0o600)
+    database.chmod(0o600)
+    lq.data.chmod(0o755)
+    assert wrong(lq.cli("doctor", "--json"))["data folder"]["cure"] == f"chmod 700 {lq.data}"
+    lq.data.chmod(0o700)
+    assert lq.cli("doctor").code == 0
+
+
+def test_a_stopped_daemon_is_found(lq: Daemon) -> None:
+    lq.stop()
+    found = wrong(lq.cli("doctor", "--json"))
+    assert found.keys() == {"daemon"}
+    assert "lq serve" in found["daemon"]["cure"]
+
+
+def test_nothing_at_all_is_found(tmp_path: Path) -> None:
+    done = run_lq("doctor", "--json", cwd=tmp_path, environ=environment(tmp_path))
+    assert wrong(done).keys() == {"data folder", "daemon"}
+
+
+def test_a_broken_configuration_is_found(tmp_path: Path) -> None:
+    (tmp_path / "lq.toml").write_text("[dispatch]\nconcurency = 1")
+    done = run_lq("doctor", "--json", cwd=tmp_path, environ=environment(tmp_path))
+    found = wrong(done)
+    assert found.keys() == {"configuration"}
+    assert "did you mean concurrency?" in found["configuration"]["finding"]
+
+
+def test_a_daemon_of_another_data_folder_is_found(lq: Daemon) -> None:
+    data = lq.folder / "other"
+    data.mkdir(mode=0o700)
+    environ = lq.environ | {"LQ_SOCKET": str(lq.socket), "LQ_DATA_DIR": str(data)}
+    done = run_lq("doctor", "--json", cwd=lq.folder, environ=environ)
+    assert str(lq.data) in wrong(done)["data folder"]["finding"]
+
+
+def test_a_daemon_elsewhere_is_examined_without_this_machine(lq: Daemon, start: Start) -> None:
+    token = Client(socket=lq.socket).create_token("ci", ["read"])["token"]
+    done = elsewhere(lq, "doctor", "--json", LQ_TOKEN=token)
+    checks = [finding["check"] for finding in read(done)]
+    assert checks == ["configuration", "daemon", "version", "clock"]
+    assert wrong(elsewhere(lq, "doctor", "--json")).keys() == {"daemon"}
