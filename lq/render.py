@@ -40,11 +40,11 @@ _STYLES = {
 _DONE = {"created": "Pushed", "replaced": "Replaced", "kept": "Kept"}
 
 
-LAST_COLUMN, GAP = 12, 2  # cells
+LEAST, GAP = 12, 2  # cells: of a column that is cut, and between columns
 
 
 class Table(NamedTuple):
-    """Rows of cells under their headings; the last column may be cut to fit a terminal."""
+    """Rows of cells under their headings, the most important column first."""
 
     headings: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
@@ -172,16 +172,16 @@ def items_table(items: Sequence[Json], now: int) -> Table:
     rows = [
         (
             item["id"],
+            item["state"],
             item["queue"],
             item.get("key", ""),
-            item["state"],
             _ago(item.get("nextAttempt"), now),
             f"{item['attempts']}/{item['maxAttempts']}",
             item.get("error", ""),
         )
         for item in items
     ]
-    return _table(("ID", "QUEUE", "KEY", "STATE", "DUE", "TRIES", "ERROR"), rows)
+    return _table(("ID", "STATE", "QUEUE", "KEY", "DUE", "TRIES", "ERROR"), rows)
 
 
 def history_table(items: Sequence[Json], now: int) -> Table:
@@ -189,16 +189,16 @@ def history_table(items: Sequence[Json], now: int) -> Table:
     rows = [
         (
             item["id"],
+            item["state"],
             item["queue"],
             item.get("key", ""),
-            item["state"],
             _ago(item.get("finished"), now),
             f"{item['attempts']}/{item['maxAttempts']}",
             item.get("error") or (f"status {item['lastStatus']}" if "lastStatus" in item else ""),
         )
         for item in items
     ]
-    return _table(("ID", "QUEUE", "KEY", "STATE", "FINISHED", "TRIES", "RESULT"), rows)
+    return _table(("ID", "STATE", "QUEUE", "KEY", "FINISHED", "TRIES", "RESULT"), rows)
 
 
 def attempts_table(attempts: Sequence[Json], now: int) -> Table:
@@ -258,27 +258,29 @@ def table_text(table: Table) -> str:
     return "\n".join(line.rstrip() for line in padded)
 
 
-def table_rich(table: Table, width: int) -> RichTable | None:
-    """A table for a terminal of that width, or None when it does not fit.
+def table_rich(table: Table, width: int) -> RichTable:
+    """A table for a terminal of that width: the first columns that fit, of which the last is cut.
 
-    Shape: columns without a single value are left out; only the last column is cut.
+    Shape: columns without a single value are left out, and the first is always whole.
     """
     from rich.cells import cell_len
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    columns = [*zip(table.headings, *table.rows, strict=True)]
-    *filled, last = (i for i, column in enumerate(columns) if any(column[1:]))
-    left = width - sum(max(map(cell_len, columns[i])) + GAP for i in filled)
-    if left < min(max(map(cell_len, columns[last])), LAST_COLUMN):
-        return None
     shown = RichTable(box=None, pad_edge=False, header_style="bold")
-    for i in filled:
-        shown.add_column(columns[i][0], no_wrap=True)
-    shown.add_column(columns[last][0], no_wrap=True, overflow="ellipsis", max_width=left)
+    columns = [*zip(table.headings, *table.rows, strict=True)]
+    kept: list[int] = []
+    for i, column in enumerate(columns):
+        needed = max(map(cell_len, column))
+        if not any(column[1:]) or (kept and width < min(needed, LEAST)):
+            continue
+        kept.append(i)
+        most = max(width, LEAST) if kept[1:] else needed
+        shown.add_column(column[0], no_wrap=True, overflow="ellipsis", max_width=most)
+        width -= needed + GAP
     for row in table.rows:
         styles = [_STYLES.get(cell.partition(",")[0], "") for cell in row]
-        shown.add_row(*(Text(row[i], styles[i]) for i in (*filled, last)))
+        shown.add_row(*(Text(row[i], styles[i]) for i in kept))
     return shown
 
 

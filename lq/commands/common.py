@@ -269,7 +269,6 @@ def show_table(table: Table) -> None:
         from rich.console import Console
 
         console = Console()
-        if shown := table_rich(table, console.width):
-            console.print(shown)
-            return
-    out(table_text(table))
+        console.print(table_rich(table, console.width))
+    else:
+        out(table_text(table))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,19 +22,18 @@ from lq.clock import Clock
 from lq.config import Config
 from lq.daemon import auth
 from lq.daemon.dispatcher import Dispatcher
-from lq.daemon.egress import Egress, parse_target
+from lq.daemon.egress import Egress
 from lq.daemon.endpoints import Endpoints
 from lq.daemon.events import Event, Events
 from lq.daemon.lanes import Lanes
+from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
-from lq.daemon.store import ResolvedEdit, Store
+from lq.daemon.store import Store
 from lq.errors import (
-    Issue,
     LqError,
     NotFound,
     StorageFull,
     Unavailable,
-    ValidationError,
 )
 from lq.model import (
     Attempt,
@@ -51,7 +50,6 @@ from lq.model import (
     QueueEdit,
     QueueSettings,
     Ref,
-    RetryPolicy,
     Scope,
     State,
     Token,
@@ -61,10 +59,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_FARTHEST_MS = 10 * 366 * 86_400_000
 _TOUCH_EVERY_MS = 60_000
 _LATE_S = 5.0
-_MOST_TARGETS = 10_000
 _REFUSAL_SHOWS_MS = 10_000
 
 
@@ -105,11 +101,9 @@ class Engine:
         self._scheduler = scheduler
         self._endpoints = endpoints
         self._dispatcher = dispatcher
-        self._egress = egress
+        self._resolver = Resolver(config, egress, entropy)
         self._entropy = entropy
         self._keyring = auth.Keyring(())
-        self._stored: dict[str, QueueSettings] = {}
-        self._targets: dict[str, str] = {}
         self._touched: dict[str, int] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -123,7 +117,7 @@ class Engine:
         now = self._clock.now()
         for name in self._config.queues:
             self._lanes.configure(
-                name, concurrency=self._settings(name).concurrency, paused=False, now=now
+                name, concurrency=self._resolver.settings(name).concurrency, paused=False, now=now
             )
         for queue in await self._store.queues():
             self._configure(queue)
@@ -143,7 +137,7 @@ class Engine:
         """
         self._refuse_when_stopping()
         now = self._clock.now()
-        job = self._resolve(push, now)
+        job = self._resolver.push(push, now)
         if job.due_at <= now and self._lanes.reserve(job.queue, now):
             job = replace(job, claim=True)
         future = self._store.push(job)
@@ -191,21 +185,7 @@ class Engine:
         """
         self._refuse_when_stopping()
         now = self._clock.now()
-        if isinstance(edit.target, str):
-            edit = replace(edit, target=self._target(edit.target, "x-lq-target"))
-        not_before = due_at = expires_at = None
-        if isinstance(edit.on_at, int):
-            not_before, due_at = edit.on_at, max(edit.on_at, now)
-            _refuse_too_far("x-lq-on", due_at, now)
-        elif isinstance(edit.delay_ms, int):
-            not_before = due_at = now + edit.delay_ms
-        if isinstance(edit.expires_at, int):
-            expires_at = _near(edit.expires_at, now)
-        elif isinstance(edit.expires_ms, int):
-            expires_at = now + edit.expires_ms
-        resolved = ResolvedEdit(
-            edit=edit, not_before=not_before, due_at=due_at, expires_at=expires_at
-        )
+        resolved = self._resolver.edit(edit, now)
         job = _found(await self._writing(self._store.edit(ref, resolved)), ref)
         self._publish("edit", job)
         self._waits(job, now)
@@ -247,7 +227,7 @@ class Engine:
             for name in self._config.queues
             if name not in names
         ]
-        shown = [self._shown(queue) for queue in (*stored, *configured)]
+        shown = [self._resolver.shown(queue) for queue in (*stored, *configured)]
         return sorted(shown, key=lambda queue: queue.name)
 
     async def queue(self, name: str) -> Queue:
@@ -257,20 +237,20 @@ class Engine:
             stored = Queue(name=name, created_at=0, settings=QueueSettings())
         if stored is None:
             raise NotFound(f"there is no queue {name!r}", hint="queues appear with a first push")
-        return self._shown(stored)
+        return self._resolver.shown(stored)
 
     async def edit_queue(self, name: str, edit: QueueEdit) -> Queue:
         """Change a queue's settings or pause, effective at once."""
         self._refuse_when_stopping()
         if isinstance(edit.target, str):
-            edit = replace(edit, target=self._target(edit.target))
+            edit = replace(edit, target=self._resolver.target(edit.target))
         if edit.paused_until is not UNSET and edit.paused_until is not None:
             edit = replace(edit, paused=True)
         elif edit.paused is True and edit.paused_until is UNSET:
             edit = replace(edit, paused_until=None)
         queue = await self._writing(self._store.set_queue(name, edit, self._clock.now()))
         self._configure(queue)
-        return self._shown(queue)
+        return self._resolver.shown(queue)
 
     async def resume(self, name: str) -> None:
         """End a pause whose time has come."""
@@ -355,99 +335,13 @@ class Engine:
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _resolve(self, push: Push, now: int) -> NewJob:
-        """Fill in what the push left open from its queue, then the configuration."""
-        settings = self._settings(push.queue)
-        text = push.target or settings.target
-        if text is None:
-            raise ValidationError.of(
-                "x-lq-target",
-                f"is missing, and queue {push.queue!r} has no default target: name a URL with the"
-                " push, or set one for the queue",
-                "required",
-            )
-        asked, not_before = "now", now
-        if push.on_at is not None:
-            asked, not_before = "on", push.on_at
-            _refuse_too_far("x-lq-on", not_before, now)
-        elif push.delay_ms is not None:
-            asked, not_before = "delay", now + push.delay_ms
-        expires_at = push.expires_at
-        if push.expires_ms is not None:
-            expires_at = now + push.expires_ms
-        headers = push.headers
-        if settings.headers:
-            headers = {**settings.headers, **headers}
-        return NewJob(
-            id=self._new_id(now),
-            queue=push.queue,
-            created_at=now,
-            not_before=not_before,
-            due_at=max(not_before, now),
-            target=self._target(text, "x-lq-target"),
-            method=push.method or settings.method or "POST",
-            retry=push.retry or settings.retry or RetryPolicy(self._config.retry.retries),
-            timeout_ms=push.timeout_ms or settings.timeout_ms or self._config.dispatch.timeout_ms,
-            payload=push.payload,
-            content_type=push.content_type,
-            headers=headers,
-            key=push.key,
-            if_exists=push.if_exists,
-            asked=asked,
-            expires_at=_near(expires_at, now),
-            expires_relative=push.expires_ms is not None,
-            labels=push.labels,
-            validate=push.validate,
-            traceparent=push.traceparent,
-            tracestate=push.tracestate,
-        )
-
-    def _new_id(self, now: int) -> str:
-        """A new public id: its time first, so that ids sort and their index grows at its end."""
-        return f"job_{now:012x}{self._entropy(10).hex()}"
-
-    def _target(self, text: str, field: str = "target") -> str:
-        """A target's canonical URL, if it may be called; pushes name few, again and again."""
-        url = self._targets.get(text)
-        if url is None:
-            try:
-                target = parse_target(text)
-            except ValidationError as error:
-                # The parser says "target"; the caller wrote a header.
-                issues = [Issue(field, issue.message, issue.code) for issue in error.issues]
-                raise ValidationError(issues, hint=error.hint) from None
-            self._egress.check(target)
-            if len(self._targets) >= _MOST_TARGETS:
-                self._targets.clear()
-            url = self._targets[text] = target.url
-        return url
-
-    def _settings(self, name: str) -> QueueSettings:
-        """A queue's settings: lq.toml wins over what was set by API."""
-        stored = self._stored.get(name, _NO_SETTINGS)
-        configured = self._config.queues.get(name)
-        return stored if configured is None else _merged(stored, configured)
-
-    def _shown(self, queue: Queue) -> Queue:
-        """The queue with what is in force for it."""
-        configured = self._config.queues.get(queue.name)
-        settings = queue.settings if configured is None else _merged(queue.settings, configured)
-        default = self._config.dispatch
-        settings = replace(
-            settings,
-            concurrency=settings.concurrency or default.queue_concurrency,
-            timeout_ms=settings.timeout_ms or default.timeout_ms,
-            retry=settings.retry or RetryPolicy(self._config.retry.retries),
-        )
-        return replace(queue, settings=settings)
-
     def _configure(self, queue: Queue) -> None:
         """Let a queue's stored settings and pause take effect."""
-        self._stored[queue.name] = queue.settings
+        self._resolver.learn(queue)
         now = self._clock.now()
         self._lanes.configure(
             queue.name,
-            concurrency=self._settings(queue.name).concurrency,
+            concurrency=self._resolver.settings(queue.name).concurrency,
             paused=queue.paused,
             now=now,
         )
@@ -498,32 +392,9 @@ class Engine:
             )  # fmt: skip
 
 
-_NO_SETTINGS = QueueSettings()
-
-
-def _merged(stored: QueueSettings, configured: QueueSettings) -> QueueSettings:
-    """What is set in lq.toml, and else what is stored."""
-    chosen: Mapping[str, Any] = {
-        name: value if (value := getattr(configured, name)) is not None else getattr(stored, name)
-        for name in QueueSettings.__struct_fields__
-    }
-    return QueueSettings(**chosen)
-
-
 def _found(answer: T | None, ref: Ref) -> T:
     if answer is not None:
         return answer
     if isinstance(ref, ById):
         raise NotFound(f"there is no item {ref.id!r}")
     raise NotFound(f"no unprocessed item has key {ref.key!r} in queue {ref.queue!r}")
-
-
-def _near(expires_at: int | None, now: int) -> int | None:
-    if expires_at is not None:
-        _refuse_too_far("x-lq-expires", expires_at, now)
-    return expires_at
-
-
-def _refuse_too_far(field: str, at: int, now: int) -> None:
-    if at - now > _FARTHEST_MS:
-        raise ValidationError.of(field, "must be at most 10 years ahead", "too_far")

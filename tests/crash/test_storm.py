@@ -14,7 +14,7 @@ from random import Random
 
 from tests.e2e.conftest import Start
 from tests.e2e.endpoint import Call, Endpoint
-from tests.e2e.process import LAST_OF_BANNER, Daemon, wait_until
+from tests.e2e.process import LAST_OF_BANNER, PATIENCE_S, Daemon
 
 from . import evidence
 from .load import CONFIG, Load, now_ms
@@ -48,6 +48,18 @@ def unfinished(daemon: Daemon) -> int:
     return sum(queue["pending"] + queue["retry"] + queue["running"] for queue in queues)
 
 
+def await_the_end_of_all(daemon: Daemon) -> None:
+    """Wait for as long as the work that is left becomes less."""
+    left, deadline = unfinished(daemon), 0.0
+    least = left + 1
+    while left:
+        if left < least:
+            least, deadline = left, time.monotonic() + PATIENCE_S
+        assert time.monotonic() < deadline, f"{left} jobs do not come to an end"
+        time.sleep(0.05)
+        left = unfinished(daemon)
+
+
 def test_nothing_acknowledged_is_lost_and_nothing_that_ended_runs_again(
     start: Start, endpoint: Endpoint, tmp_path: Path
 ) -> None:
@@ -65,7 +77,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_that_ended_runs_again(
             assert not left.faults, (SEED, left.faults)
             assert not acknowledged - left.jobs.keys(), SEED
     daemon.start()
-    wait_until(lambda: unfinished(daemon) == 0)
+    await_the_end_of_all(daemon)
     ended = daemon.stop()
     assert (ended.code, ended.stderr.count("Traceback")) == (0, 0)
     calls = all_calls(endpoint)

@@ -43,8 +43,8 @@ def test_items_are_listed_for_scripts_in_three_ways(lq: Daemon, endpoint: Endpoi
     assert lq.cli("items", "ls", "-q").stdout.split() == jobs
     assert [item["id"] for item in read(lq.cli("items", "ls", "--json"))] == jobs
     text = lq.cli("items", "ls").stdout.splitlines()
-    assert text[0].split() == ["ID", "QUEUE", "KEY", "STATE", "DUE", "TRIES", "ERROR"]
-    assert text[1].split() == [jobs[0], "a/b", "PENDING", "in", "1h", "0/6"]
+    assert text[0].split() == ["ID", "STATE", "QUEUE", "KEY", "DUE", "TRIES", "ERROR"]
+    assert text[1].split() == [jobs[0], "PENDING", "a/b", "in", "1h", "0/6"]
 
 
 def test_items_are_narrowed(lq: Daemon, endpoint: Endpoint) -> None:

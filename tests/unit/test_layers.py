@@ -25,7 +25,7 @@ LAYERS = (
     ("lq.client", "lq.render", "lq.sdk"),
     ("lq.daemon.store", "lq.daemon.targets", "lq.daemon.endpoints", "lq.daemon.auth"),
     ("lq.daemon.lanes",),
-    ("lq.daemon.scheduler", "lq.daemon.dispatcher"),
+    ("lq.daemon.resolve", "lq.daemon.scheduler", "lq.daemon.dispatcher"),
     ("lq.daemon.engine",),
     ("lq.daemon.api", "lq.daemon.panel"),
     ("lq.daemon.main",),

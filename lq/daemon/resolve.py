@@ -1,0 +1,173 @@
+"""Turns what a caller asked for into what is stored: defaults, instants, targets.
+
+Owns the order of defaults (the push, then lq.toml's queue, then the stored queue, then
+lq.toml) and the bounds on times. Stores nothing, calls nothing.
+
+Invariant: a target that comes out of here has one spelling and may be called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from lq.config import Config
+from lq.daemon.egress import Egress, parse_target
+from lq.daemon.store import ResolvedEdit
+from lq.errors import Issue, ValidationError
+from lq.model import Edit, NewJob, Push, Queue, QueueSettings, RetryPolicy
+from lq.when import MAX_MS
+
+_MOST_TARGETS = 10_000
+_NO_SETTINGS = QueueSettings()
+
+
+class Resolver:
+    """Knows the configuration, and of each queue what is stored for it."""
+
+    def __init__(self, config: Config, egress: Egress, entropy: Callable[[int], bytes]) -> None:
+        self._config = config
+        self._egress = egress
+        self._entropy = entropy
+        self._stored: dict[str, QueueSettings] = {}
+        self._targets: dict[str, str] = {}
+
+    def learn(self, queue: Queue) -> None:
+        """Take note of what is stored for a queue."""
+        self._stored[queue.name] = queue.settings
+
+    def settings(self, name: str) -> QueueSettings:
+        """What is set for a queue: lq.toml wins over what was set by API."""
+        stored = self._stored.get(name, _NO_SETTINGS)
+        configured = self._config.queues.get(name)
+        return stored if configured is None else _merged(stored, configured)
+
+    def shown(self, queue: Queue) -> Queue:
+        """The queue with what is in force for it, defaults included."""
+        configured = self._config.queues.get(queue.name)
+        settings = queue.settings if configured is None else _merged(queue.settings, configured)
+        default = self._config.dispatch
+        settings = replace(
+            settings,
+            concurrency=settings.concurrency or default.queue_concurrency,
+            timeout_ms=settings.timeout_ms or default.timeout_ms,
+            retry=settings.retry or RetryPolicy(self._config.retry.retries),
+        )
+        return replace(queue, settings=settings)
+
+    def push(self, push: Push, now: int) -> NewJob:
+        """The job of a push. Raises: ValidationError, TargetNotAllowed."""
+        settings = self.settings(push.queue)
+        target = push.target or settings.target
+        if target is None:
+            raise ValidationError.of(
+                "x-lq-target",
+                f"is missing, and queue {push.queue!r} has no default target: name a URL with the"
+                " push, or set one for the queue",
+                "required",
+            )
+        asked, not_before, due_at = _time(push.on_at, push.delay_ms, now)
+        return NewJob(
+            # Its time first, so that ids sort, and their index grows at its end.
+            id=f"job_{now:012x}{self._entropy(10).hex()}",
+            queue=push.queue,
+            created_at=now,
+            not_before=not_before,
+            due_at=due_at,
+            target=self.target(target, "x-lq-target"),
+            method=push.method or settings.method or "POST",
+            retry=push.retry or settings.retry or RetryPolicy(self._config.retry.retries),
+            timeout_ms=push.timeout_ms or settings.timeout_ms or self._config.dispatch.timeout_ms,
+            payload=push.payload,
+            content_type=push.content_type,
+            headers=_headers(settings.headers, push.headers),
+            key=push.key,
+            if_exists=push.if_exists,
+            asked=asked,
+            expires_at=_expiry(push.expires_at, push.expires_ms, now),
+            expires_relative=push.expires_ms is not None,
+            labels=push.labels,
+            validate=push.validate,
+            traceparent=push.traceparent,
+            tracestate=push.tracestate,
+        )
+
+    def edit(self, edit: Edit, now: int) -> ResolvedEdit:
+        """An edit with its instants. Raises: ValidationError, TargetNotAllowed."""
+        if isinstance(edit.target, str):
+            edit = replace(edit, target=self.target(edit.target, "x-lq-target"))
+        on_at = edit.on_at if isinstance(edit.on_at, int) else None
+        delay_ms = edit.delay_ms if isinstance(edit.delay_ms, int) else None
+        asked, not_before, due_at = _time(on_at, delay_ms, now)
+        timed = asked != "now"
+        return ResolvedEdit(
+            edit=edit,
+            not_before=not_before if timed else None,
+            due_at=due_at if timed else None,
+            expires_at=_expiry(
+                edit.expires_at if isinstance(edit.expires_at, int) else None,
+                edit.expires_ms if isinstance(edit.expires_ms, int) else None,
+                now,
+            ),
+        )
+
+    def target(self, text: str, field: str = "target") -> str:
+        """A target's canonical URL, if it may be called; pushes name few, again and again.
+
+        Raises: ValidationError on `field`, TargetNotAllowed.
+        """
+        url = self._targets.get(text)
+        if url is None:
+            try:
+                target = parse_target(text)
+            except ValidationError as error:
+                # The parser says "target"; the caller may have written a header.
+                issues = [Issue(field, issue.message, issue.code) for issue in error.issues]
+                raise ValidationError(issues, hint=error.hint) from None
+            self._egress.check(target)
+            if len(self._targets) >= _MOST_TARGETS:
+                self._targets.clear()
+            url = self._targets[text] = target.url
+        return url
+
+
+def _merged(stored: QueueSettings, configured: QueueSettings) -> QueueSettings:
+    """What is set in lq.toml, and else what is stored."""
+    chosen: Mapping[str, Any] = {
+        name: value if (value := getattr(configured, name)) is not None else getattr(stored, name)
+        for name in QueueSettings.__struct_fields__
+    }
+    return QueueSettings(**chosen)
+
+
+def _headers(defaults: Mapping[str, str] | None, own: Mapping[str, str]) -> Mapping[str, str]:
+    """A push's headers over its queue's; names are the same in any case."""
+    if not defaults:
+        return own
+    named = {name.lower() for name in own}
+    return {name: value for name, value in defaults.items() if name.lower() not in named} | {**own}
+
+
+def _time(on_at: int | None, delay_ms: int | None, now: int) -> tuple[str, int, int]:
+    """How a time was asked for, the instant that means, and when the job is due for it."""
+    if on_at is not None:
+        _refuse_too_far("x-lq-on", on_at, now)
+        return "on", on_at, max(on_at, now)
+    if delay_ms is not None:
+        return "delay", now + delay_ms, now + delay_ms
+    return "now", now, now
+
+
+def _expiry(expires_at: int | None, expires_ms: int | None, now: int) -> int | None:
+    if expires_ms is not None:
+        return now + expires_ms
+    if expires_at is not None:
+        _refuse_too_far("x-lq-expires", expires_at, now)
+    return expires_at
+
+
+def _refuse_too_far(field: str, at: int, now: int) -> None:
+    if at - now > MAX_MS:
+        raise ValidationError.of(field, "must be at most 10 years ahead", "too_far")
