@@ -92,4 +92,3 @@ def _refuse(error: typer.TyperException) -> int:
     message = error.format_message().removeprefix("Invalid value: ").rstrip(".")
     failure.complain(message, f"`{path} --help` shows what it takes.")
     return failure.USAGE
-

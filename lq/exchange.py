@@ -201,7 +201,7 @@ def _head(server: Server, request: Request) -> bytes:
         everything["Authorization"] = f"Bearer {server.token}"
     lines = [f"{request.method} {server.base}{request.path} HTTP/1.1"]
     for name, value in everything.items():
-        if any(c < " " and c != "\t" or c == "\x7f" for c in value):
+        if any((c < " " and c != "\t") or c == "\x7f" for c in value):
             raise ValidationError.of(name, "must not hold control characters")
         lines.append(f"{name}: {value}")
     try:

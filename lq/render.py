@@ -272,8 +272,10 @@ def table_rich(table: Table, width: int) -> RichTable:
     kept: list[int] = []
     for i, column in enumerate(columns):
         needed = max(map(cell_len, column))
-        if not any(column[1:]) or (kept and width < min(needed, LEAST)):
+        if not any(column[1:]):
             continue
+        if kept and width < min(needed, LEAST):
+            break
         kept.append(i)
         most = max(width, LEAST) if kept[1:] else needed
         shown.add_column(column[0], no_wrap=True, overflow="ellipsis", max_width=most)

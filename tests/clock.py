@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 START = 1_800_000_000_000
 """Where a FakeClock starts: some moment of January 2027."""
@@ -14,7 +15,7 @@ class FakeClock:
     def __init__(self, now: int = START) -> None:
         self._now = now
         self._passed_ms = 0
-        self._waits: dict[asyncio.Future[None], int] = {}
+        self._waits: dict[asyncio.Future[Any], int] = {}
 
     def now(self) -> int:
         return self._now
@@ -23,9 +24,9 @@ class FakeClock:
         return self._passed_ms / 1000
 
     async def wait(self, event: asyncio.Event, timeout_ms: int) -> None:
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        over: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        heard: asyncio.Future[Any] = asyncio.ensure_future(event.wait())
         self._waits[over] = self._passed_ms + timeout_ms
-        heard = asyncio.ensure_future(event.wait())
         try:
             await asyncio.wait({over, heard}, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -6,10 +6,9 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
-from pytest import CallInfo, CollectReport, Collector, Item, TestReport
 
 from lq.daemon.main import Daemon
 from lq.daemon.secret import load_secret
@@ -17,20 +16,20 @@ from tests.clock import FakeClock
 from tests.support.handler import Handler
 from tests.support.home import Home
 
-Report = TypeVar("Report", TestReport, CollectReport)
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: Item, call: CallInfo[None]
-) -> Generator[None, TestReport, TestReport]:
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     return _required((yield))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(
-    collector: Collector,
-) -> Generator[None, CollectReport, CollectReport]:
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     return _required((yield))
 
 
@@ -77,7 +76,8 @@ async def daemon(home: Home) -> AsyncIterator[Daemon]:
 
     # In a task of its own: a TaskGroup has to be left by the task that entered it.
     life = asyncio.create_task(live())
-    await asyncio.wait({life, started}, return_when=asyncio.FIRST_COMPLETED)
+    either: set[asyncio.Future[Any]] = {life, started}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if not started.done():
         await life
     yield started.result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -185,6 +186,7 @@ def follow(client: Client, item_id: str, timeout_ms: int | None) -> Json:
     Raises: NotFinished.
     """
     give_up = math.inf if timeout_ms is None else time.monotonic() + timeout_ms / 1000
+    gc.enable()  # this can take long, and the entry point turned it off
     told = 0
     pause_s = FIRST_LOOK_S
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import typer
@@ -17,4 +18,6 @@ def serve(*, config: common.ConfigFile = None) -> None:
     from lq.config import load
     from lq.daemon.main import serve as run
 
-    raise typer.Exit(run(load(config, os.environ)))
+    settings = load(config, os.environ)
+    gc.enable()  # which the entry point turned off for short commands
+    raise typer.Exit(run(settings))

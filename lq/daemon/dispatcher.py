@@ -134,8 +134,8 @@ class Dispatcher:
 
         Does not wait for it: a full disk must not keep the daemon from answering reads.
         """
-        orphans = await self._store.orphans()
         now = self._clock.now()
+        orphans = await self._store.orphans(now)
         for run in orphans:
             self._watch(self._settle(decide_orphan(run, now, self._curve, self._chance)))
         if orphans:

@@ -63,7 +63,7 @@ def typed(daemon: Daemon, *arguments: str, width: int = 120, **environ: str) -> 
 
 def _read(master: int) -> list[bytes]:
     """All that is written to a terminal until its last writer is gone."""
-    chunks = []
+    chunks: list[bytes] = []
     while True:
         try:
             chunk = os.read(master, 65536)

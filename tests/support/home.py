@@ -39,9 +39,10 @@ class Home:
         async with daemon(replace(self.config, **settings), self.clock) as running:
             yield running
 
-    def push(self, path: str = "/", *, queue: str = "q", payload: bytes = b"x", **more: Any) -> Push:
+    def push(self, path: str = "/", *, queue: str = "q", **members: Any) -> Push:
         """A push to the handler."""
-        return Push(queue=queue, payload=payload, target=self.handler.url(path), **more)
+        members.setdefault("payload", b"payload")
+        return Push(queue=queue, target=self.handler.url(path), **members)
 
 
 async def heard(events: Subscription, verb: str, job_id: str | None = None) -> Event:
@@ -60,7 +61,7 @@ async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
     """
     async with asyncio.timeout(GIVE_UP_S):
         while not await true():
-            await asyncio.sleep(0)
+            pass
 
 
 async def reaches(running: Daemon, ref: Ref | str, state: State) -> Job:

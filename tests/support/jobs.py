@@ -109,8 +109,11 @@ async def push_running(store: Store, **members: Any) -> Run:
     return run
 
 
+_EVERYTHING = JobFilter()
+
+
 async def all_of(
-    listing: Callable[[JobFilter], Awaitable[Page[Job]]], wanted: JobFilter = JobFilter()
+    listing: Callable[[JobFilter], Awaitable[Page[Job]]], wanted: JobFilter = _EVERYTHING
 ) -> list[Job]:
     """Every job of a listing, page by page."""
     jobs: list[Job] = []

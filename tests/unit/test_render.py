@@ -268,8 +268,8 @@ def test_a_terminal_gets_no_empty_columns_and_only_the_last_one_cut() -> None:
     ("width", "row"),
     [
         (100, f"日本  RUNNING  {'q' * 30}  1/6"),
-        (49, f"日本  RUNNING  {'q' * 30}  1/6"),
-        (48, f"日本  RUNNING  {'q' * 30}"),
+        (52, f"日本  RUNNING  {'q' * 30}  1/6"),
+        (51, f"日本  RUNNING  {'q' * 30}"),
         (27, "日本  RUNNING  qqqqqqqqqqq…"),
         (26, "日本  RUNNING"),
         (12, "日本"),

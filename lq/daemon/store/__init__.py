@@ -95,8 +95,11 @@ class Store(Protocol):
     async def settle(self, settlement: Settlement) -> Settled:
         """End a run; its job moves only if it still belongs to the run."""
 
-    async def orphans(self) -> list[Run]:
-        """The runs of all jobs found RUNNING, in due order: at boot nobody owns them."""
+    async def orphans(self, now: int) -> list[Run]:
+        """The runs of all jobs found RUNNING, in due order: at boot nobody owns them.
+
+        Runs still open although their job went on without them are ended as interrupted.
+        """
 
     async def get(self, ref: Ref) -> Job | None:
         """The job with its payload; by key only among the unprocessed."""
@@ -113,7 +116,8 @@ class Store(Protocol):
     async def revive(self, ref: Ref, now: int) -> Job | None:
         """Make a finished job wait again with a fresh budget.
 
-        Raises: Conflict when it is unfinished, or its key waits already.
+        Raises: Conflict when it is unfinished, its key waits already, or a call of it that was
+        cancelled has not ended.
         """
 
     async def expire(self, now: int, limit: int) -> tuple[int, int | None]:
@@ -126,7 +130,7 @@ class Store(Protocol):
         """The remembered attempts of a job, oldest first; None when there is no such job."""
 
     async def unfinished(self, wanted: JobFilter) -> Page[Job]:
-        """Unprocessed jobs: running ones first, then by queue in due order; without payloads."""
+        """Unprocessed jobs: running ones first, then by queue in due order; no payloads."""
 
     async def finished(self, wanted: JobFilter) -> Page[Job]:
         """Finished jobs, newest first, without payloads."""

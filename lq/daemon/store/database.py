@@ -24,9 +24,8 @@ from lq.errors import DataError, StartError, StorageFull, StoreFailed, Unavailab
 T = TypeVar("T")
 
 _BUSY_TIMEOUT_S = 5.0
-# A database up to this size is checked whole before it is served, a larger one beside the
-# service: a start must not take longer because there is more to remember.
-_CHECK_FIRST_BYTES = 16 * 1024 * 1024
+# What a statement can end with; the last two are a parameter that SQLite cannot hold.
+_FAILURES = (sqlite3.Error, ValueError, OverflowError)
 
 _PRAGMAS = """
 PRAGMA journal_mode = WAL;
@@ -95,6 +94,7 @@ class Database:
         self._waiting: list[Operation] = []
         self._wake = asyncio.Event()
         self._closing = False
+        self._fault: StartError | None = None
         self._task = asyncio.create_task(self._commit_groups(), name="store-writer")
 
     def write(self, verb: str, argument: Any) -> asyncio.Future[Any]:
@@ -103,8 +103,8 @@ class Database:
         The write happens even if whoever waits for it is cancelled.
         """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if self._closing:
-            answer.set_exception(Unavailable("the daemon is stopping"))
+        if self._fault or self._closing:
+            answer.set_exception(self._fault or Unavailable("the daemon is stopping"))
             return answer
         self._waiting.append(Operation(verb, argument, answer))
         self._wake.set()
@@ -113,25 +113,43 @@ class Database:
     async def run(self) -> None:
         """Wait for the writer. Raises: StoreFailed or DataError when the disk cannot be trusted."""
         await asyncio.shield(self._task)
+        if self._fault:
+            raise self._fault
+
+    async def check(self) -> None:
+        """Look the whole database over, on a connection of its own. Raises: DataError."""
+        connection = await Connection.open(self.path)
+        try:
+            await connection.run(partial(migrate.refuse_damaged, path=self.path))
+        finally:
+            await connection.close()
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query that changes nothing, beside the writer; it sees every finished commit."""
         try:
             return await self._reader.run(query)
         except sqlite3.Error as error:
-            raise failure(error, self.path) from error
+            cause = failure(error, self.path)
+            if isinstance(cause, StartError):
+                self._end_with(cause)
+            raise cause from error
+
+    def _end_with(self, fault: StartError) -> None:
+        """Write nothing more: what is on the disk cannot be trusted."""
+        self._fault = self._fault or fault
+        self._wake.set()
 
     async def close(self) -> None:
         """Commit what waits, then let go of the file."""
         self._closing = True
         self._wake.set()
-        await asyncio.wait([self._task])  # what made it fail, if anything, `run` has raised
+        await asyncio.wait([self._task])
         await self._reader.close()
         await self._writer.close()
         self._lock.release()
 
     async def _commit_groups(self) -> None:
-        while True:
+        while not self._fault:
             if not self._waiting:
                 if self._closing:
                     return
@@ -142,27 +160,26 @@ class Database:
                 continue
             group, self._waiting = self._waiting, []
             await self._commit([_prepared(operation) for operation in group])
+        _answer(self._waiting, [self._fault] * len(self._waiting))
 
     async def _commit(self, group: list[Operation]) -> None:
-        results: list[Any]
+        if self._fault:
+            _answer(group, [self._fault] * len(group))
+            return
         try:
             results = await self._writer.run(partial(self._transaction, group=group))
-        except sqlite3.Error as error:
-            if len(group) > 1:
+        except _FAILURES as error:
+            cause = failure(error, self.path)
+            concerns_all = isinstance(cause, Unavailable | StartError)
+            if len(group) > 1 and not concerns_all:
                 # One of them may be the only culprit (a payload that no longer fits).
                 for operation in group:
                     await self._commit([operation])
                 return
-            results = [failure(error, self.path)]
-        for operation, result in zip(group, results, strict=True):
-            if operation.answer.done():
-                continue
-            if isinstance(result, Exception):
-                operation.answer.set_exception(result)
-            else:
-                operation.answer.set_result(result)
-        if isinstance(results[0], StartError):
-            raise results[0]
+            results = [cause] * len(group)
+            if isinstance(cause, StartError):
+                self._end_with(cause)
+        _answer(group, results)
 
     def _transaction(self, connection: sqlite3.Connection, group: list[Operation]) -> list[Any]:
         connection.execute("BEGIN IMMEDIATE")
@@ -182,6 +199,16 @@ def _prepared(operation: Operation) -> Operation:
     return operation._replace(argument=argument.ask()) if isinstance(argument, Late) else operation
 
 
+def _answer(group: Sequence[Operation], results: Sequence[Any]) -> None:
+    for operation, result in zip(group, results, strict=True):
+        if operation.answer.done():
+            continue
+        if isinstance(result, Exception):
+            operation.answer.set_exception(result)
+        else:
+            operation.answer.set_result(result)
+
+
 async def open_database(folder: Path, book: Book) -> Database:
     """Lock a data folder, check and migrate its database, and open it.
 
@@ -189,15 +216,16 @@ async def open_database(folder: Path, book: Book) -> Database:
     """
     path = folder / "lq.db"
     _make_private(folder, path)
-    lock = FolderLock(folder)
+    # Beside the file itself, wherever a symlink leads: what is locked is the database.
+    lock = FolderLock(path.resolve().parent)
     try:
-        migrate.refuse_foreign(path)
+        migrate.refuse_unfit(path)
         # SQLite gives -wal and -shm the mode of the database, so this decides all three.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)
         writer = await Connection.open(path)
         try:
-            await writer.run(partial(_prepare, path=path))
+            await writer.run(_prepare)
             reader = await Connection.open(path)
             await reader.execute("PRAGMA query_only = ON")
         except BaseException:
@@ -233,25 +261,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     )  # fmt: skip
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    if path.stat().st_size <= _CHECK_FIRST_BYTES:
-        refuse_damaged(connection, path)
+def _prepare(connection: sqlite3.Connection) -> None:
     connection.executescript(_PRAGMAS)
     migrate.migrate(connection)
-
-
-def refuse_damaged(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise DataError when SQLite finds the database inconsistent."""
-    if found := migrate.damage(connection):
-        raise DataError(
-            f"{path} is damaged ({found}); it was left untouched",
-            hint="restore a backup with `lq restore`, or salvage with `sqlite3 lq.db .recover`",
-        )
-
-
-def needs_check(path: Path) -> bool:
-    """Whether the database was too large to be checked before serving."""
-    return path.stat().st_size > _CHECK_FIRST_BYTES
 
 
 def _cannot_open(path: Path, error: BaseException) -> StartError:
@@ -263,7 +275,7 @@ def _cannot_open(path: Path, error: BaseException) -> StartError:
     return StoreFailed(f"cannot open {path}: {error}", hint="check its owner, mode and disk")
 
 
-def failure(error: sqlite3.Error, path: Path) -> Exception:
+def failure(error: Exception, path: Path) -> Exception:
     """What a failed statement means for whoever asked for it; `error` itself if it is our bug."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:

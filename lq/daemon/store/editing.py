@@ -75,6 +75,11 @@ def revive(tx: Transaction, ref: Ref, now: int) -> Job | Conflict | None:
         )
     if job.key and (row := tx.one("waiting_successor", queue=queue, key=job.key)):
         return Conflict(f"key {job.key!r} is waiting already as {row[0]}")
+    if tx.one("open_run", seq=job.seq):
+        return Conflict(
+            f"the call of item {job.id} that was cancelled has not ended",
+            hint="retry it when the call has ended: two at once would be possible otherwise",
+        )
     tx.queue(job.queue, now)
     tx.change("revive_job", seq=job.seq, now=now)
     tx.move(queue, counted_as(job.state, job.failures), "pending")

@@ -1,11 +1,12 @@
 """Brings a database to the schema this lq writes: numbered scripts, each in one transaction.
 
-Refuses, before a byte is changed, what is not a database, not lq's, or of a newer lq.
+Refuses, before a byte is changed, what is not a database, damaged, not lq's, or of a newer lq.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from lq.errors import DataError
 
 # "lqdb" in ASCII: tells lq's databases from any other SQLite file.
 APPLICATION_ID = 0x6C716462
+# A database up to this size is checked whole before it is served, a larger one beside the
+# service: a start must not take longer because there is more to remember.
+_CHECK_FIRST_BYTES = 16 * 1024 * 1024
 
 
 def scripts() -> list[str]:
@@ -22,17 +26,23 @@ def scripts() -> list[str]:
     return [folder.joinpath(name).read_text("utf-8") for name in names]
 
 
-def refuse_foreign(path: Path) -> None:
+def refuse_unfit(path: Path) -> None:
     """Raise DataError unless the file is new, empty, or a database this lq may open.
 
-    Opens it read-only, so that a refused file is left as it was.
+    Opens it read-only, so that a refused file is left as it was, with the log beside it.
     """
     if not path.exists() or path.stat().st_size == 0:
         return
     # SQLite lays an empty WAL beside a file it reads, unless it is told that nothing changes;
     # which is so, since the lock is ours, but would hide a WAL that is there.
     mode = "ro" if path.with_name(f"{path.name}-wal").exists() else "ro&immutable=1"
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)) as found:
+        _refuse_foreign(found, path)
+        if not needs_check(path):
+            refuse_damaged(found, path)
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
     try:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         owner: int = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -42,8 +52,6 @@ def refuse_foreign(path: Path) -> None:
             f"{path} is not a readable database ({error}); it was left untouched",
             hint="restore a backup with `lq restore`, or move the file away to start afresh",
         ) from error
-    finally:
-        connection.close()
     if owner != APPLICATION_ID and tables:
         raise DataError(
             f"{path} is a database of another program; it was left untouched",
@@ -54,6 +62,29 @@ def refuse_foreign(path: Path) -> None:
             f"{path} was written by a newer lq: schema {version} > supported {supported}",
             hint="install that version of lq again; the file was left untouched",
         )
+
+
+def needs_check(path: Path) -> bool:
+    """Whether a database is too large to be checked before serving."""
+    return path.stat().st_size > _CHECK_FIRST_BYTES
+
+
+def refuse_damaged(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise DataError when SQLite finds the database inconsistent."""
+    if found := _damage(connection):
+        raise DataError(
+            f"{path} is damaged ({found}); it was left untouched",
+            hint="restore a backup with `lq restore`, or salvage with `sqlite3 lq.db .recover`",
+        )
+
+
+def _damage(connection: sqlite3.Connection) -> str | None:
+    """The first thing SQLite's quick_check finds wrong, or None."""
+    try:
+        found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if found == "ok" else found
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -71,12 +102,3 @@ def migrate(connection: sqlite3.Connection) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-
-
-def damage(connection: sqlite3.Connection) -> str | None:
-    """The first thing SQLite's quick_check finds wrong, or None."""
-    try:
-        found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        return str(error)
-    return None if found == "ok" else found

@@ -49,13 +49,12 @@ def unfinished(fetch: Fetch, wanted: JobFilter) -> Page[Job]:
     shared = _shared(fetch, wanted)
     if shared is None:
         return Page(())
-    part, place = _cursor(wanted.cursor, {"r": 2, "p": 3}, start=("r", (-1, -1)))
+    part, place = _cursor(wanted.cursor, {"r": 1, "p": 3}, start=("r", (-1,)))
     found: list[Row] = []
     if part == "r" and wanted.state in {None, State.RUNNING.value}:
         found = fetch(
             "running_page",
-            after_queue=place[0],
-            after_seq=place[1],
+            after_run=place[0],
             limit=wanted.limit + 1,
             **shared,
         )
@@ -131,7 +130,7 @@ def _page(found: list[Row], limit: int, cursor: Any) -> Page[Job]:
 
 def _unfinished_cursor(row: Row) -> str:
     if row[3] == State.RUNNING.value:
-        return f"r.{rows.queue_id(row)}.{row[0]}"
+        return f"r.{row[18]}"
     return f"p.{rows.queue_id(row)}.{row[6]}.{row[0]}"
 
 

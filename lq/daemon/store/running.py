@@ -44,6 +44,11 @@ def _next_due(tx: Transaction, queue: int | None, now: int) -> int | None:
     return None if row is None else int(row[0])
 
 
+def close_lost_runs(tx: Transaction, now: int) -> int:
+    """End the open runs that lost their job to a cancel; how many."""
+    return tx.change("close_lost_runs", now=now)
+
+
 def orphans(tx: Transaction) -> list[Run]:
     """The runs of all jobs that are RUNNING."""
     return [

@@ -7,6 +7,7 @@ says which of them write, and in which order those of one commit are done.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,11 +25,12 @@ from lq.daemon.store import (
     rows,
     running,
 )
-from lq.daemon.store.database import Database, Late, needs_check, open_database, refuse_damaged
+from lq.daemon.store.database import Database, Late, open_database
+from lq.daemon.store.migrate import needs_check
 from lq.daemon.store.queries import named
 from lq.daemon.store.rows import Row
 from lq.daemon.store.transaction import Transaction
-from lq.errors import Conflict
+from lq.errors import Conflict, StorageFull, Unavailable
 from lq.model import (
     Attempt,
     Job,
@@ -66,7 +68,7 @@ class SqliteStore:
     async def run(self) -> None:
         database = self.database
         if needs_check(database.path):
-            await database.read(partial(refuse_damaged, path=database.path))
+            await database.check()
         await database.run()
 
     async def close(self) -> None:
@@ -83,7 +85,10 @@ class SqliteStore:
         settled: Settled = await self.database.write("settle", settlement)
         return settled
 
-    async def orphans(self) -> list[Run]:
+    async def orphans(self, now: int) -> list[Run]:
+        # A disk without room must not keep the daemon from starting; a later start tidies up.
+        with contextlib.suppress(StorageFull, Unavailable):
+            await self._do(running.close_lost_runs, now)
         return await self._do(running.orphans)
 
     async def get(self, ref: Ref) -> Job | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ _KEPT_HEADERS = ("Content-Type", "Location", "Retry-After", "x-lq-retry", "x-req
 # The published JavaScript handlers read only the first chunk of a body; it was seen to hold
 # what one write brings, up to about 60 kB, and less on slow networks.
 _FIRST_CHUNK = 16 * 1024
+# Above this aiohttp warns that one write would hold up the loop.
+_MOST_AT_ONCE = 1 << 20
 # Shorter than the 5 s after which node closes an idle connection: a request sent at that
 # moment would be lost and cost the job an attempt.
 _IDLE_S = 4.0
@@ -44,9 +47,10 @@ class HttpTarget:
 
     async def __aenter__(self) -> HttpTarget:
         self._session = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S))
-        # aiohttp silently sends idempotent requests again when a kept connection turns out
-        # to be closed; an attempt must be one request, so those get a connection each.
-        self._single = _session(aiohttp.TCPConnector(limit=0, force_close=True))
+        # What may be repeated gets a connection each: aiohttp cannot be caught by a kept one
+        # that the handler closes at that moment.
+        single = aiohttp.TCPConnector(limit=0, force_close=True)
+        self._single = _session(single, _once)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -63,7 +67,7 @@ class HttpTarget:
                 job.method,
                 _url(job.target),
                 headers=headers,
-                data=job.payload or None,
+                data=_data(job.payload),
                 timeout=_timeout(job.timeout_ms),
                 allow_redirects=False,
             ) as response:
@@ -92,7 +96,25 @@ class HttpTarget:
 _EXPECTED = (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError, ValueError)
 
 
-def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+class _Closed(aiohttp.ClientConnectionError):
+    """The connection was closed before an answer came."""
+
+
+async def _once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending GET, PUT, DELETE and HEAD again: an attempt is one request."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+        raise _Closed from error
+
+
+def _session(
+    connector: aiohttp.TCPConnector, *middlewares: aiohttp.ClientMiddlewareType
+) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -101,7 +123,15 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         skip_auto_headers=_SKIPPED,
         # Read no further than is kept, plus one buffer.
         read_bufsize=MAX_BODY,
+        middlewares=middlewares,
     )
+
+
+def _data(payload: bytes | None) -> bytes | io.BytesIO | None:
+    """A payload as aiohttp should send it: small ones in one write, large ones in steps."""
+    if payload is None or len(payload) <= _MOST_AT_ONCE:
+        return payload or None
+    return io.BytesIO(payload)
 
 
 @lru_cache(maxsize=4096)
@@ -140,7 +170,7 @@ def _outcome(
         kind = OutcomeKind.REJECTED if final else OutcomeKind.FAILED
         error = _status_text(run, response, body)
         retry_after_ms = _retry_after(headers.get(hdrs.RETRY_AFTER), now)
-    kept = {name: headers[name] for name in _KEPT_HEADERS if name in headers}
+    kept = {name: _text(headers[name]) for name in _KEPT_HEADERS if name in headers}
     return Outcome(
         kind=kind,
         status=status,
@@ -174,7 +204,12 @@ def _status_text(run: Run, response: aiohttp.ClientResponse, body: bytes) -> str
 
 def printable(text: str) -> str:
     """Foreign text on one line, without control and direction characters."""
-    return _CONTROL.sub(" ", text).strip()
+    return _CONTROL.sub(" ", _text(text)).strip()
+
+
+def _text(text: str) -> str:
+    """Foreign text that can be stored: aiohttp hands on bytes that are no UTF-8 as surrogates."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _retry_after(text: str | None, now: int) -> int | None:
@@ -207,7 +242,7 @@ def _reason(error: BaseException, timeout_ms: int) -> str:
             return f"connect_error: {error.os_error.strerror or error.os_error}"
         case aiohttp.ClientPayloadError():
             return "incomplete_response: the connection was closed in the middle of the answer"
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+        case _Closed() | aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
             return "closed: the connection was closed before an answer came"
         case aiohttp.ClientResponseError():
             # aiohttp says "status 400" here, for an answer that was no HTTP at all.

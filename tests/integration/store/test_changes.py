@@ -11,7 +11,19 @@ from msgspec import structs
 
 from lq.daemon.store import ResolvedEdit, Store
 from lq.errors import Conflict
-from lq.model import ById, ByKey, Edit, Job, JobFilter, Ref, RetryPolicy, Run, Settlement, State
+from lq.model import (
+    ById,
+    ByKey,
+    Edit,
+    Job,
+    JobFilter,
+    OutcomeKind,
+    Ref,
+    RetryPolicy,
+    Run,
+    Settlement,
+    State,
+)
 from tests.clock import START
 from tests.support.jobs import (
     all_of,
@@ -23,6 +35,8 @@ from tests.support.jobs import (
     push_running,
     succeed,
 )
+
+from .conftest import OpenStore
 
 KEY = ByKey("q", "k")
 NO_EDIT = ResolvedEdit(edit=Edit())
@@ -101,9 +115,7 @@ async def test_cancel_by_key_ends_the_waiting_and_the_running_one(store: Store) 
 
 
 @pytest.mark.parametrize("end", [succeed, bury])
-async def test_cancel_what_is_finished(
-    store: Store, end: Callable[[Run], Settlement]
-) -> None:
+async def test_cancel_what_is_finished(store: Store, end: Callable[[Run], Settlement]) -> None:
     job = await finish(store, end)
     with pytest.raises(Conflict, match=job.state.value):
         await store.cancel(ById(job.id), START)
@@ -212,6 +224,29 @@ async def test_revive_what_is_unfinished(store: Store) -> None:
         with pytest.raises(Conflict, match=job.state.value):
             await store.revive(ById(job.id), START)
         assert await get(store, job) == job
+
+
+async def test_revive_while_the_cancelled_call_goes_on(store: Store) -> None:
+    """Two calls of one job at once are what the fence cannot prevent; so it waits, or a restart."""
+    run = await push_running(store)
+    await store.cancel(ById(run.job.id), START)
+    with pytest.raises(Conflict, match="has not ended"):
+        await store.revive(ById(run.job.id), START)
+    await store.settle(succeed(run))
+    revived = await store.revive(ById(run.job.id), START)
+    assert revived is not None
+    assert revived.state is State.PENDING
+
+
+async def test_a_cancelled_call_that_nobody_saw_end(opened: OpenStore) -> None:
+    async with opened() as store:
+        run = await push_running(store)
+        await store.cancel(ById(run.job.id), START)
+    async with opened() as store:
+        assert await store.orphans(START + 5) == []
+        [attempt] = await store.attempts(ById(run.job.id)) or []
+        assert (attempt.outcome, attempt.ended_at) == (OutcomeKind.INTERRUPTED, START + 5)
+        assert await store.revive(ById(run.job.id), START + 6) is not None
 
 
 async def test_revive_under_a_key_that_waits(store: Store) -> None:

@@ -52,8 +52,7 @@ from .conftest import Opener
 T = TypeVar("T")
 
 ENDS = {
-    end.__name__: end
-    for end in (jobs.succeed, jobs.fail, jobs.bury, jobs.release, jobs.interrupt)
+    end.__name__: end for end in (jobs.succeed, jobs.fail, jobs.bury, jobs.release, jobs.interrupt)
 }
 QUEUES = st.sampled_from(["q", "r"])
 KEYS = st.sampled_from([None, "a", "b"])
@@ -166,13 +165,23 @@ class Verbs(RuleBasedStateMachine):
         self.now += ms
 
     @rule(
-        queue=QUEUES, key=KEYS, time=TIMES, claim=st.booleans(), if_exists=st.sampled_from(IfExists),
+        queue=QUEUES,
+        key=KEYS,
+        time=TIMES,
+        claim=st.booleans(),
+        if_exists=st.sampled_from(IfExists),
         expires_ms=st.sampled_from([None, None, 0, 6]),
-    )  # fmt: skip
+    )
     def push(
-        self, queue: str, key: str | None, time: dict[str, int], claim: bool, if_exists: IfExists,
+        self,
+        *,
+        queue: str,
+        key: str | None,
+        time: dict[str, int],
+        claim: bool,
+        if_exists: IfExists,
         expires_ms: int | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if "on_at" in time:
             time = {"on_at": self.now + time["on_at"]}
         self.push_one(
@@ -243,11 +252,7 @@ class Verbs(RuleBasedStateMachine):
             "delay": False,
             "on": waiting.not_before == new.not_before or (passed and new.not_before <= self.now),
         }[new.asked]
-        return (
-            same_time
-            and waiting.payload == new.payload
-            and waiting.expires_at == new.expires_at
-        )
+        return same_time and waiting.payload == new.payload and waiting.expires_at == new.expires_at
 
     @rule(queue=QUEUES, limit=st.integers(0, 3))
     def claim(self, queue: str, limit: int) -> None:
@@ -315,7 +320,8 @@ class Verbs(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     def revive(self, pick: int) -> None:
         job = self.picked(pick)
-        blocked = job.may("revive") and self.waiting(job) is not None
+        still_called = None in self.history[job.new.id].values()
+        blocked = job.may("revive") and (self.waiting(job) is not None or still_called)
         reviving = self.store.revive(ById(job.new.id), self.now)
         if self.changed("revive", job, reviving, blocked=blocked):
             job.not_before = job.due_at = self.now
@@ -386,7 +392,11 @@ class Verbs(RuleBasedStateMachine):
         """Close, open, and give back what ran: it is nobody's any more."""
         self.do(self.opened.aclose())
         self.reopen()
-        orphans = self.do(self.store.orphans())
+        orphans = self.do(self.store.orphans(START))
+        owned = {run.id for run in orphans}
+        for runs in self.history.values():
+            lost = [run for run, outcome in runs.items() if outcome is None and run not in owned]
+            runs.update(dict.fromkeys(lost, OutcomeKind.INTERRUPTED))
         running = [job_id for q in ("q", "r") for job_id in self.of(q, State.RUNNING, None)]
         assert sorted(run.job.id for run in orphans) == sorted(running)
         for run in orphans:

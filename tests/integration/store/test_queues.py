@@ -212,7 +212,7 @@ async def test_delete_and_a_push_at_one_moment(store: Store) -> None:
         assert (await get(store)).counts.running == 1
         await assert_counts(store)
         await store.delete_queue("q", START, force=True)
-        for run in await store.orphans():
+        for run in await store.orphans(START):
             await store.settle(succeed(run))
         assert await store.queue("q") is None
 

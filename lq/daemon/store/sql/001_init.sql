@@ -61,7 +61,6 @@ CREATE UNIQUE INDEX jobs_key_waiting ON jobs (queue_id, key)
     WHERE state = 'PENDING' AND key IS NOT NULL;
 CREATE UNIQUE INDEX jobs_key_running ON jobs (queue_id, key)
     WHERE state = 'RUNNING' AND key IS NOT NULL;
-CREATE INDEX jobs_running ON jobs (queue_id, seq) WHERE state = 'RUNNING';
 CREATE INDEX jobs_expiry ON jobs (expires_at)
     WHERE state = 'PENDING' AND expires_at IS NOT NULL;
 CREATE INDEX jobs_finished ON jobs (finished_at, seq) WHERE finished_at IS NOT NULL;
@@ -89,6 +88,8 @@ CREATE TABLE runs (
 ) STRICT;
 
 CREATE INDEX runs_job ON runs (job_seq, id);
+-- What runs now: few rows, whatever history holds.
+CREATE INDEX runs_open ON runs (id) WHERE ended_at IS NULL;
 
 CREATE TABLE tokens (
     id         INTEGER PRIMARY KEY,

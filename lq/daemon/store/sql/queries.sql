@@ -105,11 +105,23 @@ DELETE FROM runs WHERE id IN (SELECT column1 FROM (VALUES :rows(1))) AND ended_a
 -- The id of the job that waits under this key.
 SELECT id FROM jobs WHERE queue_id = :queue AND key = :key AND state = 'PENDING';
 
+-- name: close_lost_runs
+-- End the runs that no job belongs to: cancelled ones that the last daemon did not see the end of.
+UPDATE runs SET ended_at = :now, outcome = 'interrupted',
+    error = 'interrupted: the daemon died after the item was cancelled'
+WHERE ended_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM jobs j WHERE j.seq = runs.job_seq AND j.run_id = runs.id);
+
 -- name: orphans
 -- What was running when the last daemon ended.
-SELECT r.*, p.body, u.started_at FROM job_rows r
-JOIN payloads p ON p.job_seq = r.seq JOIN runs u ON u.id = r.run_id
-WHERE r.state = 'RUNNING' ORDER BY r.due_at, r.seq;
+SELECT r.*, p.body, u.started_at FROM runs u
+JOIN job_rows r ON r.seq = u.job_seq AND r.run_id = u.id
+JOIN payloads p ON p.job_seq = r.seq
+WHERE u.ended_at IS NULL ORDER BY r.due_at, r.seq;
+
+-- name: open_run
+-- Whether a call of this job has not ended, be it still wanted or not.
+SELECT 1 FROM runs WHERE job_seq = :seq AND ended_at IS NULL;
 
 -- name: job_by_id
 -- One job, whatever its state.
@@ -196,16 +208,16 @@ WHERE r.queue_id = :queue AND r.state = 'PENDING' AND (r.due_at, r.seq) > (:afte
 ORDER BY r.due_at, r.seq LIMIT :limit;
 
 -- name: running_page
--- Running jobs after a cursor, by queue in push order.
-SELECT r.*, NULL FROM job_rows r
-WHERE r.state = 'RUNNING' AND (r.queue_id, r.seq) > (:after_queue, :after_seq)
+-- Running jobs after a cursor, in the order they were claimed.
+SELECT r.*, NULL FROM runs u JOIN job_rows r ON r.seq = u.job_seq AND r.run_id = u.id
+WHERE u.ended_at IS NULL AND u.id > :after_run
   AND (:queue IS NULL OR r.queue_id = :queue)
   AND (:queues IS NULL OR r.queue_id IN (SELECT value FROM json_each(:queues)))
   AND (:key IS NULL OR r.key = :key)
   AND (:label IS NULL OR instr(r.labels, :label) > 0)
   AND (:from_at IS NULL OR r.created_at >= :from_at)
   AND (:to_at IS NULL OR r.created_at < :to_at)
-ORDER BY r.queue_id, r.seq LIMIT :limit;
+ORDER BY u.id LIMIT :limit;
 
 -- name: finished_page
 -- Finished jobs before a cursor, newest first.
