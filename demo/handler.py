@@ -17,6 +17,15 @@ from typing import Any
 from lq.signature import SignatureError, sign, verify
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that goes away is no news."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     secret = ""
@@ -72,7 +81,7 @@ def work(path: str, payload: dict[str, Any], attempt: int) -> tuple[int, str]:
         case "/reminder":
             return 200, f"{payload['about']}: reminded"
         case "/report":
-            return 200, f"report has version {payload['version']}"
+            return 200, f"report {payload['version']} written"
         case "/payment" if attempt < 3:
             return 500, "the bank is asleep"
         case "/payment":
@@ -82,7 +91,8 @@ def work(path: str, payload: dict[str, Any], attempt: int) -> tuple[int, str]:
 
 
 def tell(**what: object) -> None:
-    print(json.dumps(what), flush=True)
+    sys.stdout.write(f"{json.dumps(what)}\n")  # in one piece, since calls come in threads
+    sys.stdout.flush()
 
 
 def now() -> int:
@@ -91,8 +101,7 @@ def now() -> int:
 
 def main() -> None:
     """Say where it listens, read the secret from stdin, and serve until stdin ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     tell(port=server.server_address[1])
     Handler.secret = sys.stdin.readline().strip()
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -9,14 +9,14 @@ import json
 import os
 import queue
 import re
-import subprocess
+import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 from types import TracebackType
 from typing import IO, Any
 
@@ -44,7 +44,7 @@ class Stage:
         try:
             self._build()
         except BaseException:
-            self._opened.close()
+            self._tidy_up()
             raise
         return self
 
@@ -54,19 +54,35 @@ class Stage:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._tidy_up()
+
+    def _tidy_up(self) -> None:
+        """End both processes and remove the folder; it takes seconds at the most."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not stop this half-way
         self._opened.close()
 
     def _build(self) -> None:
         folder = Path(self._opened.enter_context(tempfile.TemporaryDirectory(prefix="lq-demo-")))
         environ = _environment(folder)
-        self.handler = self._start([sys.executable, "-m", "demo.handler"], environ, Path.cwd())
-        self.port = self._hear("port")
+        self.handler = self._start(
+            [sys.executable, "-m", "demo.handler"],
+            env=environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+            stdin=PIPE,
+            stdout=PIPE,
+        )
+        self.port = self._listen()
         config = folder / "lq.toml"
         config.write_text(_CONFIG.format(port=self.port), encoding="utf-8")
-        log = self._opened.enter_context((folder / "lq.log").open("w+", encoding="utf-8"))
-        command = [sys.executable, "-m", "lq", "serve", "--config", str(config)]
-        self._log = log
-        self.daemon = self._start(command, environ, folder, log)
+        self._log = folder / "lq.log"
+        self.daemon = self._start(
+            [sys.executable, "-m", "lq", "serve", "--config", str(config)],
+            env=environ,
+            cwd=folder,
+            stdin=DEVNULL,
+            stdout=DEVNULL,
+            stderr=self._opened.enter_context(self._log.open("wb")),
+        )
         self.client = Client(socket=find_socket(str(config), environ), timeout_s=START_S)
         self._await_daemon()
         assert self.handler.stdin is not None
@@ -84,49 +100,42 @@ class Stage:
         if (code := self.handler.poll()) is not None:
             raise Trouble(f"the handler has ended {_how(code)}")
 
-    def stop_daemon(self) -> int:
-        """Ask the daemon to stop; its exit code. Raises: Trouble when it does not."""
+    def stop(self) -> int:
+        """Stop the daemon, then the handler, which has then told all; the daemon's exit code.
+
+        Raises: Trouble when the daemon does not stop.
+        """
         self.daemon.terminate()
         try:
-            return self.daemon.wait(STOP_S)
-        except subprocess.TimeoutExpired:
+            code = self.daemon.wait(STOP_S)
+        except TimeoutExpired:
             raise Trouble(f"the daemon did not stop within {STOP_S:g} s") from None
+        _end(self.handler)
+        self._listener.join(STOP_S)
+        return code
 
-    def _start(
-        self,
-        command: list[str],
-        environ: Mapping[str, str],
-        cwd: Path,
-        log: IO[str] | None = None,
-    ) -> subprocess.Popen[str]:
+    def _start(self, command: list[str], **settings: Any) -> Popen[str]:
         """Start a process out of reach of the terminal's Ctrl-C: it ends when the stage does."""
-        process = subprocess.Popen(
-            command,
-            env=dict(environ),
-            cwd=cwd,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,
+        process = Popen(  # noqa: S603 (our own commands)
+            command, text=True, start_new_session=True, **settings
         )
         self._opened.callback(_end, process)
         return process
 
-    def _hear(self, word: str) -> Any:
-        """The handler's first word; after it, all it says is put into `told`."""
+    def _listen(self) -> int:
+        """The port, the handler's first word; from now on, what it says is put into `told`."""
         assert self.handler.stdout is not None
         line = self.handler.stdout.readline()
         if not line:
             raise Trouble("the handler did not start")
-        listener = threading.Thread(target=self._listen, args=(self.handler.stdout,), daemon=True)
-        listener.start()
-        self._opened.callback(listener.join, STOP_S)
-        return json.loads(line)[word]
+        self._listener = threading.Thread(target=self._hear, args=(self.handler.stdout,))
+        self._listener.start()
+        return int(json.loads(line)["port"])
 
-    def _listen(self, lines: IO[str]) -> None:
-        for line in lines:
-            self.told.put(json.loads(line))
+    def _hear(self, lines: IO[str]) -> None:
+        with lines:
+            for line in lines:
+                self.told.put(json.loads(line))
 
     def _await_daemon(self) -> None:
         deadline = time.monotonic() + START_S
@@ -141,9 +150,9 @@ class Stage:
             time.sleep(_LOOK_AGAIN_S)
 
     def _last_words(self) -> str:
-        self._log.seek(0)
-        lines = [line.strip() for line in self._log.readlines()]
-        return f": {' '.join(lines[-2:])}" if lines else ""
+        """Why the daemon gave up, if it said so."""
+        _, mark, words = self._log.read_text("utf-8", "replace").rpartition("lq: ")
+        return f": {'; '.join(map(str.strip, words.splitlines()))}" if mark else ""
 
 
 _CONFIG = """\
@@ -162,13 +171,13 @@ def _environment(folder: Path) -> dict[str, str]:
     return kept | {"HOME": str(folder), "PYTHONUTF8": "1"}
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    for stream in (process.stdin, process.stdout):
-        if stream is not None and process.poll() is None:
-            process.terminate()
+def _end(process: Popen[str]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    process.terminate()
     try:
         process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
+    except TimeoutExpired:
         process.kill()
         process.wait()
 

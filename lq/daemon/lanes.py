@@ -88,27 +88,24 @@ class Lanes:
     def release(self, name: str, now: int) -> None:
         """Give a slot back: its call has ended."""
         lane = self.lane(name)
-        full = self.running >= self._cap
         self._take(lane, -1)
         self._judge(lane, now)
-        if full and self._ripe:
-            self._wake()
 
     def requests(self, now: int) -> list[tuple[ClaimRequest, int]]:
         """Share the free slots among the lanes that can use them, and take them.
 
         Shape: each request with the lane's `nudges` at this moment, both to be handed to
-        `claimed` or `unclaimed`. One slot a lane and turn, so that a busy queue cannot
-        starve another; who was served goes to the end of the line.
+        `claimed` or `unclaimed`. Equal shares, so that a busy queue cannot starve
+        another; who was served goes to the end of the line.
         """
-        free = self._cap - self.running
         shares: dict[str, int] = {}
         takers = list(self._ripe.values())
-        while free and takers:
+        while takers and (free := self._cap - self.running):
+            share = max(1, free // len(takers))
             for lane in takers[:free]:
-                shares[lane.name] = shares.get(lane.name, 0) + 1
-                self._take(lane, 1)
-            free = self._cap - self.running
+                slots = min(share, lane.concurrency - lane.running)
+                shares[lane.name] = shares.get(lane.name, 0) + slots
+                self._take(lane, slots)
             takers = [lane for lane in takers if lane.running < lane.concurrency]
         for name in shares:
             del self._ripe[name]
@@ -133,8 +130,12 @@ class Lanes:
         self._judge(lane, now)
 
     def _take(self, lane: Lane, slots: int) -> None:
+        """Take free slots, or with a negative number give some back to who waits for them."""
+        was_full = self.running >= self._cap
         lane.running += slots
         self.running += slots
+        if was_full and self.running < self._cap and self._ripe:
+            self._wake()
 
     def _judge(self, lane: Lane, now: int) -> None:
         """Put the lane where it belongs: ripe, waiting for its timer, or neither."""

@@ -277,7 +277,7 @@ def _welcome(config: Config, running: Daemon) -> str:
         f"  api     http://{host}:{running.port}/api/v1\n"
         f"  socket  {config.socket}\n"
         f"  data    {config.data_dir}\n"
-        f"  config  {config.path or 'none: all defaults'}\n"
+        f"  config  {config.path.absolute() if config.path else 'none: all defaults'}\n"
         "next, in another terminal:\n"
         '  lq push --queue mail --target https://example.com/hook --data \'{"to":"ada"}\'\n'
         "  lq items ls          what waits and runs\n"

@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import aiohttp
@@ -136,7 +137,7 @@ async def bare_client(port: str, calls: str, workers: str) -> None:
 
 
 if __name__ == "__main__":
-    peers = {
+    peers: dict[str, Callable[..., Coroutine[None, None, None]]] = {
         "same-app": same_app,
         "bare-app": bare_app,
         "handler": handler,

@@ -74,6 +74,11 @@ class Daemon:
         writer.close()
         return json.loads(answer.partition(b"\r\n\r\n")[2])
 
+    async def until_completed(self, number: int) -> None:
+        """Wait until so many jobs of the queue q have been completed in all."""
+        while (await self.ask("GET", "/queues/q"))["completed"] < number:  # noqa: ASYNC110 - over HTTP
+            await asyncio.sleep(0.05)
+
     def rss_mb(self) -> float:
         """Resident memory. Units: MB."""
         status = Path(f"/proc/{self.pid}/status").read_text("ascii")
@@ -86,7 +91,9 @@ class Daemon:
 
 
 @contextlib.asynccontextmanager
-async def lq(handler_port: int, folder: Path | None = None, **environ: str) -> AsyncIterator[Daemon]:
+async def lq(
+    handler_port: int, folder: Path | None = None, **environ: str
+) -> AsyncIterator[Daemon]:
     """`lq serve`, allowed to call a handler on loopback, with a token of all scopes."""
     with tempfile.TemporaryDirectory() as fresh:
         data, port = folder or Path(fresh), free_port()

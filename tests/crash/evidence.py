@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tests.e2e.endpoint import Call
 
-from .load import Plan, Sent, plan_of
+from .load import Cancel, Load, Sent, Work, plan_of
 
 _STATES = {
     "pending": "state = 'PENDING' AND failures = 0",
@@ -52,7 +52,7 @@ class Left(NamedTuple):
 
     jobs: dict[str, Job]
     runs: Sequence[Run]
-    faults: Sequence[str]
+    faults: tuple[str, ...]
 
 
 def read(data: Path, scratch: Path) -> Left:
@@ -104,23 +104,25 @@ def _inconsistencies(connection: sqlite3.Connection) -> Iterator[str]:
         yield f"{lost} jobs without a payload"
     (open_runs,) = connection.execute(
         "SELECT count(*) FROM runs r JOIN jobs j ON j.seq = r.job_seq"
-        " WHERE r.ended_at IS NULL AND j.run_id IS NOT r.id"
+        " WHERE r.ended_at IS NULL AND j.run_id IS NOT r.id AND j.state <> 'CANCELLED'"
     ).fetchone()
     if open_runs:
         yield f"{open_runs} open runs that their jobs do not know"
 
 
-def faults(
-    left: Left, pushers: Sequence[Sequence[Sent]], calls: Sequence[Call], deaths: Sequence[int]
-) -> list[str]:
+def faults(left: Left, load: Load, calls: Sequence[Call], deaths: Sequence[int]) -> tuple[str, ...]:
     """Everything that the end of a storm has not kept of what lq promises."""
-    return [
+    return (
         *left.faults,
-        *_of_pushes(left, pushers),
-        *_of_jobs(left, pushers),
+        *load.faults,
+        *_of_pushes(left, load.sent),
+        *_of_jobs(left, load),
+        *_of_cancels(left, load.cancels),
         *_of_runs(left, deaths),
         *_of_calls(left, calls),
-    ]
+        *_of_times(load.sent, calls),
+        *_of_work(load, deaths),
+    )
 
 
 def _of_pushes(left: Left, pushers: Sequence[Sequence[Sent]]) -> Iterator[str]:
@@ -149,37 +151,49 @@ def _may_replace(one: Sent, later: Iterable[Sent]) -> set[str]:
     }
 
 
-def _of_jobs(left: Left, pushers: Sequence[Sequence[Sent]]) -> Iterator[str]:
-    """Every job has ended as its handler said; no push made two."""
-    known = {one.plan.token: one for sent in pushers for one in sent}
+def _of_jobs(left: Left, load: Load) -> Iterator[str]:
+    """Every job has ended as its handler said, or was cancelled; no push made two."""
     tokens = Counter(plan_of(job.payload).token for job in left.jobs.values())
-    for token, number in tokens.items():
-        if number > 1 and known[token].id is None:
-            yield f"{known[token]} made {number} jobs"
+    yield from (
+        f"push {token} made {number} jobs" for token, number in tokens.items() if number > 1
+    )
+    may_be_cancelled = {cancel.id for cancel in load.cancels if cancel.done is not False}
     for job in left.jobs.values():
-        plan: Plan = plan_of(job.payload)
-        superseded = job.key is not None and (job.error or "").startswith("superseded")
-        if job.state != plan.ends_as and not (job.state == "FAILED" and superseded):
+        plan = plan_of(job.payload)
+        ends = {plan.ends_as}
+        if job.id in may_be_cancelled:
+            ends.add("CANCELLED")
+        if job.key is not None and (job.error or "").startswith("superseded"):
+            ends.add("FAILED")
+        if job.state not in ends:
             yield f"{job.id} is {job.state} ({job.error}) instead of {plan.ends_as}"
 
 
+def _of_cancels(left: Left, cancels: Iterable[Cancel]) -> Iterator[str]:
+    """What was cancelled stays so, and no run follows."""
+    done = {cancel.id: cancel for cancel in cancels if cancel.done}
+    ids = {job.seq: job.id for job in left.jobs.values()}
+    for item in done:
+        if left.jobs[item].state != "CANCELLED":
+            yield f"{item} was cancelled, but is {left.jobs[item].state}"
+    for run in left.runs:
+        cancel = done.get(ids[run.job_seq])
+        if cancel is not None and run.started_at > cancel.answered_at:
+            yield f"{cancel.id} was cancelled at {cancel.answered_at}, then came {run}"
+
+
 def _of_runs(left: Left, deaths: Sequence[int]) -> Iterator[str]:
-    """Runs of a job, and of a key, follow each other; each interruption has a death of its own."""
+    """Runs of a job follow each other, and each interruption has a death of its own."""
     ids = {job.seq: job for job in left.jobs.values()}
     by_job: dict[str, list[Run]] = defaultdict(list)
-    by_key: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in left.runs:
-        job = ids[run.job_seq]
-        by_job[job.id].append(run)
-        if job.key is not None:
-            by_key[job.queue, job.key].append(run)
-        if run.ended_at is None:
-            yield f"{job.id} has a run that never ended: {run}"
-    for name, runs in (*by_job.items(), *by_key.items()):
+        by_job[ids[run.job_seq].id].append(run)
+    for name, runs in by_job.items():
+        if unended := [run for run in runs if run.ended_at is None]:
+            yield f"{name} has runs that never ended: {unended}"
         for run, after in pairwise(runs):
             if run.ended_at is not None and after.started_at < run.ended_at:
                 yield f"{name} ran twice at once: {run} {after}"
-    for name, runs in by_job.items():
         interrupted = [run for run in runs if run.outcome == "interrupted"]
         lives = [sum(death < run.started_at for death in deaths) for run in interrupted]
         if len(set(lives)) != len(lives):
@@ -188,6 +202,22 @@ def _of_runs(left: Left, deaths: Sequence[int]) -> Iterator[str]:
         # A push with its key may have begun the attempts of a waiting job anew.
         if left.jobs[name].key is None and ended != sorted(set(ended)):
             yield f"{name} repeated an attempt that had ended: {runs}"
+
+
+def _of_work(load: Load, deaths: Sequence[int]) -> Iterator[str]:
+    """Neither a job nor a key is worked on twice at once.
+
+    But for calls that lq cannot take back: those of a dead daemon, and of a cancelled job.
+    """
+    cancelled = {cancel.id for cancel in load.cancels}
+    by_name: dict[str, list[Work]] = defaultdict(list)
+    for work in load.worked:
+        by_name[work.name].append(work)
+    for name, works in by_name.items():
+        for work, after in pairwise(sorted(works, key=lambda work: work.began_at)):
+            died = any(work.began_at <= death <= after.began_at for death in deaths)
+            if after.began_at < work.ended_at and not died and work.id not in cancelled:
+                yield f"{name} was worked on twice at once: {work} {after}"
 
 
 def _of_calls(left: Left, calls: Sequence[Call]) -> Iterator[str]:
@@ -217,6 +247,15 @@ def _of_calls(left: Left, calls: Sequence[Call]) -> Iterator[str]:
         for run in ended:
             if not any(_belongs(call, run) for call in by_job[job.id]):
                 yield f"{job.id} has a result of {run}, but was not called"
+
+
+def _of_times(pushers: Sequence[Sequence[Sent]], calls: Sequence[Call]) -> Iterator[str]:
+    """No call comes before the time that its push asked for."""
+    known = {one.plan.token: one for sent in pushers for one in sent}
+    for call in calls:
+        sent = known[plan_of(call.body).token]
+        if call.at < sent.not_before:
+            yield f"{call.id} was called {sent.not_before - call.at} ms too early"
 
 
 def _belongs(call: Call, run: Run) -> bool:

@@ -61,6 +61,23 @@ class Sent(NamedTuple):
     id: str | None
 
 
+class Cancel(NamedTuple):
+    """One cancel. Shape: `done` is None when no answer came, False when it came too late."""
+
+    id: str
+    answered_at: int
+    done: bool | None
+
+
+class Work(NamedTuple):
+    """What one call did at the endpoint. Shape: `name` is that of the key, else of the job."""
+
+    id: str
+    name: str
+    began_at: int
+    ended_at: int
+
+
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -78,6 +95,8 @@ class Load:
             threading.Thread(target=self._push, args=(number, Random(f"{seed}-{number}")))
             for number in range(PUSHERS)
         ]
+        self.cancels: list[Cancel] = []
+        self.worked: list[Work] = []
         self.faults: list[str] = []
         endpoint.on("/job", self._work)
 
@@ -93,6 +112,9 @@ class Load:
         plan = plan_of(call.body)
         if plan.slow_ms:
             time.sleep(plan.slow_ms / 1000)
+        key = call.headers.get("x-lq-key")
+        name = call.id if key is None else f"{call.headers['x-lq-queue']} {key}"
+        self.worked.append(Work(call.id, name, call.at, now_ms()))
         if plan.refused:
             return _REFUSED
         return FAILED if call.attempt <= plan.failures else OK
@@ -101,6 +123,8 @@ class Load:
         try:
             while not self._stop.is_set():
                 self.sent[number].append(self._push_one(number, chance))
+                if chance.random() < 0.05:
+                    self._cancel_one(chance.choice(self.sent[number][-10:]).id)
                 self._stop.wait(chance.expovariate(1 / 0.008))
         except BaseException as error:
             self._failures.append(error)
@@ -133,6 +157,20 @@ class Load:
                 raise
             return sent
         return sent._replace(id=pushed["id"])
+
+    def _cancel_one(self, item: str | None) -> None:
+        if item is None:
+            return
+        done: bool | None = True
+        try:
+            self._client.cancel(item)
+        except Unreachable:
+            done = None
+        except ApiError as error:
+            if error.status not in {409, 503}:  # finished already; it was stopping
+                raise
+            done = False
+        self.cancels.append(Cancel(item, now_ms(), done))
 
     def __enter__(self) -> Load:
         for thread in self._threads:

@@ -157,6 +157,10 @@ def test_it_starts_on_a_full_disk_and_gives_back_orphans_once_there_is_room(
     endpoint.hold_first("/held")
     held = lq.client.push("q", b"1", target=endpoint.url("/held"))["id"]
     endpoint.next()
+    endpoint.hold("/cancelled")
+    cancelled = lq.client.push("q", b"1", target=endpoint.url("/cancelled"))["id"]
+    endpoint.next()
+    lq.client.cancel(cancelled)
     disk.fill(lq)
     lq.kill()
     lq.launch()

@@ -60,6 +60,11 @@ def test_it_needs_no_configuration_and_says_where_things_are(bare: Daemon) -> No
     assert bare.stop().code == 0
 
 
+def test_it_says_which_configuration_it_has_read(start: Start) -> None:
+    daemon = start()
+    assert f"config  {daemon.folder / 'lq.toml'}\n" in daemon.stderr
+
+
 def test_each_data_folder_gets_a_secret_of_its_own(tmp_path: Path) -> None:
     secrets = []
     for name in ("one", "other"):

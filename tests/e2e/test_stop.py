@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -150,6 +151,22 @@ def test_a_validation_that_hangs_is_cut_by_a_second_signal(start: Start) -> None
     daemon.start()
     wait_until(lambda: "connect_error" in daemon.client.item(item).get("error", ""))
     assert daemon.client.item(item)["attempts"] == 0
+
+
+def test_what_became_due_while_it_was_suspended_runs_once_it_goes_on(
+    lq: Daemon, endpoint: Endpoint
+) -> None:
+    waiting = [
+        lq.client.push("q", b"1", target=endpoint.url(), delay_ms=delay_ms)["id"]
+        for delay_ms in (400, 500, 600)
+    ]
+    lq.send(signal.SIGSTOP)
+    time.sleep(1)
+    assert endpoint.none_left()
+    lq.send(signal.SIGCONT)
+    assert [endpoint.next().id for _ in waiting] == waiting
+    wait_until(lambda: lq.client.queue("q")["completed"] == len(waiting))
+    assert endpoint.none_left()
 
 
 def test_sighup_does_not_stop_it(lq: Daemon) -> None:

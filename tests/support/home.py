@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Set
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,12 @@ class Home:
         return Push(queue=queue, target=self.handler.url(path), **members)
 
 
-async def heard(events: Subscription, verb: str, job_id: str | None = None) -> Event:
-    """The next event of this verb, of this job if one is named; what comes before is skipped."""
+async def heard(events: Subscription, verb: str | Set[str], job_id: str | None = None) -> Event:
+    """The next event of a verb, of this job if one is named; what comes before is skipped."""
+    verbs = {verb} if isinstance(verb, str) else verb
     async with asyncio.timeout(GIVE_UP_S):
         async for event in events:
-            if event.verb == verb and job_id in {None, event.job_id}:
+            if event.verb in verbs and job_id in {None, event.job_id}:
                 return event
     raise AssertionError("events end with the daemon only")
 

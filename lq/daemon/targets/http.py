@@ -12,6 +12,7 @@ import io
 import os
 import re
 from collections.abc import Mapping
+from datetime import UTC
 from functools import lru_cache
 
 import aiohttp
@@ -221,7 +222,10 @@ def _retry_after(text: str | None, now: int) -> int | None:
         wait_ms = int(text) * 1000
     else:
         try:
-            wait_ms = int(email.utils.parsedate_to_datetime(text).timestamp() * 1000) - now
+            at = email.utils.parsedate_to_datetime(text)
+            # The oldest of the three forms names no zone, and means GMT like the others.
+            at = at if at.tzinfo else at.replace(tzinfo=UTC)
+            wait_ms = int(at.timestamp() * 1000) - now
         except (ValueError, OverflowError):
             return None
     return min(max(wait_ms, 0), _MOST_RETRY_AFTER_MS)
