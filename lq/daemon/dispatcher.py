@@ -180,7 +180,7 @@ class Dispatcher:
         await asyncio.wait(
             {left, cutting}, timeout=timeout_ms / 1000, return_when=asyncio.FIRST_COMPLETED
         )
-        cutting.cancel()
+        self._cut.set()
         for task in self._runs:
             task.cancel()
         await left
@@ -254,12 +254,12 @@ class Dispatcher:
     async def _attempt(self, run: Run) -> Settlement:
         if self._stopping.is_set():
             return _untouched(run, self._clock.now(), run.job.due_at, run.job.error)
-        hold = await self._endpoints.admit(run.job)
-        if hold is not None:
-            return self._held(run, hold)
-        # From here on it is an attempt: what it waited for its slot or endpoint is not part of it.
-        run = Run(run.id, run.job, self._clock.now())
         try:
+            hold = await self._endpoints.admit(run.job)
+            if hold is not None:
+                return self._held(run, hold)
+            # What it waited for its slot or endpoint is no part of the attempt.
+            run = Run(run.id, run.job, self._clock.now())
             outcome = await self._target.deliver(run)
         except Exception as error:
             log.exception("internal error while calling for job %s", run.job.id)
@@ -285,7 +285,7 @@ class Dispatcher:
         return _untouched(run, now, hold.until, hold.reason)
 
     async def _settle(self, end: Settlement) -> None:
-        """Record the end of a run; a store that cannot write just now is asked again."""
+        """Record the end of a run; a store that cannot write is asked again, until `cut`."""
         run = end.run
         stuck = False
         while True:
@@ -293,6 +293,10 @@ class Dispatcher:
                 settled = await self._store.settle(end)
                 break
             except (StorageFull, Unavailable) as error:
+                if self._cut.is_set():
+                    # The next daemon finds it running, and runs it again.
+                    log.warning("could not record job %s: %s", run.job.id, error.message)
+                    return
                 if not stuck:
                     log.warning("cannot record job %s yet: %s", run.job.id, error.message)
                     stuck = True

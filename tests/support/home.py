@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from lq.config import Config, EgressConfig, RetryConfig
 from lq.daemon.events import Event, Subscription
 from lq.daemon.main import Daemon, daemon
+from lq.daemon.store import Store
+from lq.daemon.store.sqlite import open_store
 from lq.model import ById, Job, Push, Ref, State
 from tests.clock import FakeClock
 from tests.support.handler import GIVE_UP_S, Handler
@@ -34,9 +36,15 @@ class Home:
         )
 
     @contextlib.asynccontextmanager
-    async def daemon(self, **settings: Any) -> AsyncIterator[Daemon]:
+    async def daemon(
+        self,
+        *,
+        open_store: Callable[[Path], Awaitable[Store]] = open_store,
+        **settings: Any,
+    ) -> AsyncIterator[Daemon]:
         """A daemon on this folder; `settings` are members of Config."""
-        async with daemon(replace(self.config, **settings), self.clock) as running:
+        config = replace(self.config, **settings)
+        async with daemon(config, self.clock, open_store) as running:
             yield running
 
     def push(self, path: str = "/", *, queue: str = "q", **members: Any) -> Push:

@@ -94,6 +94,9 @@ class Database:
         self._waiting: list[Operation] = []
         self._wake = asyncio.Event()
         self._closing = False
+        # One group is committed while the next one already stands behind it, so that the
+        # thread never waits for a busy event loop between them.
+        self._room = asyncio.Semaphore(2)
         self._fault: StartError | None = None
         self._task = asyncio.create_task(self._commit_groups(), name="store-writer")
 
@@ -149,18 +152,24 @@ class Database:
         self._lock.release()
 
     async def _commit_groups(self) -> None:
-        while not self._fault:
-            if not self._waiting:
-                if self._closing:
-                    return
-                self._wake.clear()
-                await self._wake.wait()
-                # One turn of the loop: what other callers write at this moment joins in.
-                await asyncio.sleep(0)
-                continue
-            group, self._waiting = self._waiting, []
-            await self._commit([_prepared(operation) for operation in group])
+        async with asyncio.TaskGroup() as commits:
+            while not self._fault:
+                if not self._waiting:
+                    if self._closing:
+                        break
+                    self._wake.clear()
+                    await self._wake.wait()
+                    # One turn of the loop: what other callers write at this moment joins in.
+                    await asyncio.sleep(0)
+                    continue
+                await self._room.acquire()
+                group, self._waiting = self._waiting, []
+                prepared = [_prepared(operation) for operation in group]
+                commits.create_task(self._commit(prepared)).add_done_callback(self._make_room)
         _answer(self._waiting, [self._fault] * len(self._waiting))
+
+    def _make_room(self, _: asyncio.Task[None]) -> None:
+        self._room.release()
 
     async def _commit(self, group: list[Operation]) -> None:
         if self._fault:
@@ -182,12 +191,19 @@ class Database:
         _answer(group, results)
 
     def _transaction(self, connection: sqlite3.Connection, group: list[Operation]) -> list[Any]:
+        if self._fault:
+            return [self._fault] * len(group)
         connection.execute("BEGIN IMMEDIATE")
         try:
             results = self._book.apply(connection, [(op.verb, op.argument) for op in group])
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             self._book.undo()
+            if isinstance(error, _FAILURES):
+                cause = failure(error, self.path)
+                if isinstance(cause, StartError):
+                    # Here, not on the event loop: the next group already stands behind this one.
+                    self._fault = self._fault or cause
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise

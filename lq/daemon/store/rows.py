@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -68,7 +68,7 @@ def _labels(text: str) -> tuple[str, ...]:
     return tuple(text[1:-1].split(",")) if text else ()
 
 
-def job(row: Row) -> Job:
+def job(row: Sequence[Any]) -> Job:
     """A Job from a row of job_rows followed by its payload (or NULL)."""
     return Job(
         seq=row[0],

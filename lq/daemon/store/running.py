@@ -5,14 +5,17 @@ Invariant: a run that ended is always remembered; its job moves only while it be
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from lq.daemon.store import Claimed, ClaimRequest, rows
-from lq.daemon.store.rows import Row
 from lq.daemon.store.transaction import Transaction, counted_as
-from lq.model import MOVES, Run, Settled, Settlement, State
+from lq.model import MOVES, Job, Run, Settled, Settlement, State
+
+# A payload up to this size comes with its row; hex doubles it.
+_INLINE_BYTES = 16 * 1024
 
 
 def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[Claimed]:
@@ -22,8 +25,10 @@ def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[C
         queue = tx.known_queue(request.queue)
         runs: tuple[Run, ...] = ()
         if queue is not None:
-            due = tx.all("due_jobs", queue=queue, now=now, limit=request.limit)
-            runs = tuple(_run(row, tx.new_run(), now) for row in due)
+            runs = tuple(
+                Run(run_id := tx.new_run(), _claimed(tx, row, run_id), now)
+                for row in _due(tx, queue, now, request.limit)
+            )
             for run in runs:
                 tx.move(queue, counted_as(State.PENDING, run.job.failures), "running")
         found.append((request.queue, queue, runs))
@@ -33,10 +38,21 @@ def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[C
     return [Claimed(name, runs, _next_due(tx, queue, now)) for name, queue, runs in found]
 
 
-def _run(row: Row, run_id: int, now: int) -> Run:
-    """The run of a waiting job, read from the row it was a moment ago."""
-    claimed = (*row[:3], State.RUNNING.value, *row[4:18], run_id, *row[19:])
-    return Run(run_id, rows.job(claimed), now)
+def _due(tx: Transaction, queue: int, now: int, limit: int) -> list[list[Any]]:
+    found = tx.one("due_jobs", queue=queue, now=now, limit=limit, inline=_INLINE_BYTES)
+    assert found is not None
+    due: list[list[Any]] = msgspec.json.decode(found[0])
+    return due
+
+
+def _claimed(tx: Transaction, row: list[Any], run_id: int) -> Job:
+    """The job that a waiting row is, once it is claimed for a run."""
+    row[3], row[18] = State.RUNNING.value, run_id
+    if row[26] is not None:
+        row[26] = bytes.fromhex(row[26])
+    elif payload := tx.one("payload", seq=row[0]):
+        row[26] = payload[0]
+    return rows.job(row)
 
 
 def _next_due(tx: Transaction, queue: int | None, now: int) -> int | None:
@@ -89,7 +105,9 @@ def _owned(tx: Transaction, settlements: Sequence[Settlement]) -> set[int]:
     row is a crossing between SQLite's thread and a busy interpreter.
     """
     rows_asked = [(s.run.job.seq, s.run.id) for s in settlements]
-    return {run for (text,) in tx.over("owned_runs", rows_asked) for run in json.loads(text)}
+    return {
+        run for (text,) in tx.over("owned_runs", rows_asked) for run in msgspec.json.decode(text)
+    }
 
 
 def _unless_superseded(tx: Transaction, settlement: Settlement) -> Settlement:

@@ -15,9 +15,9 @@ from lq.daemon.store.migrate import APPLICATION_ID
 from lq.daemon.store.sqlite import open_store
 from lq.errors import DataError
 from tests.support.jobs import new_job
+from tests.support.sqlite import beside, files
 
 from .conftest import sqlite
-from .sqlite import beside, files
 
 
 def is_newer(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -18,20 +17,19 @@ from lq.errors import DataError, StorageFull, StoreFailed, Unavailable
 from lq.model import ById, State
 from tests.clock import START
 from tests.support.jobs import all_of, assert_counts, claim, fail, new_job, push_running, succeed
+from tests.support.sqlite import Disk, beside, no_file_may_grow
 
 from .conftest import at_work, sqlite
-from .sqlite import SmallDisk, beside
 
 
 class OnSmallDisk(NamedTuple):
     store: SqliteStore
-    disk: SmallDisk
+    disk: Disk
 
 
 @pytest.fixture
 async def small(tmp_path: Path) -> AsyncIterator[OnSmallDisk]:
-    disk = SmallDisk(JobBook())
-    store = SqliteStore(await open_database(tmp_path, disk))
+    store, disk = await Disk.open(tmp_path)
     async with at_work(store):
         yield OnSmallDisk(store, disk)
 
@@ -99,6 +97,19 @@ async def test_on_a_full_disk_what_runs_can_still_end(small: OnSmallDisk) -> Non
     await assert_counts(store)
 
 
+async def test_a_read_only_disk(small: OnSmallDisk) -> None:
+    store = small.store
+    run = await push_running(store)
+    small.disk.read_only = True
+    for refused in (store.push(new_job()), store.settle(succeed(run))):
+        with pytest.raises(Unavailable, match="read-only"):
+            await refused
+    assert await store.get(ById(run.job.id)) == run.job
+    small.disk.read_only = False
+    assert (await store.settle(succeed(run))).applied
+    await assert_counts(store)
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Another program is writing, and does not come to an end."""
@@ -155,17 +166,6 @@ async def test_a_caller_that_is_cancelled_leaves_no_transaction_open(
             other.execute("PRAGMA busy_timeout = 0")
             other.execute("BEGIN IMMEDIATE")
             other.execute("ROLLBACK")
-
-
-@contextlib.contextmanager
-def no_file_may_grow() -> Iterator[None]:
-    """The kernel fails every write beyond the first page of a file (an I/O error, not ENOSPC)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class Counting(JobBook):

@@ -17,9 +17,9 @@ from lq.daemon.store.sqlite import open_store
 from lq.errors import InUse, StartError
 from lq.model import ById
 from tests.support.jobs import new_job
+from tests.support.sqlite import files
 
 from .conftest import sqlite
-from .sqlite import files
 
 
 def mode(path: Path) -> int:

@@ -44,13 +44,25 @@ UPDATE payloads SET body = :body WHERE job_seq = :seq;
 
 -- name: due_jobs
 -- The jobs of a queue to start now: due, not expired, and no other of their key running.
-SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
-WHERE r.queue_id = :queue AND r.state = 'PENDING' AND r.due_at <= :now
-  AND (r.expires_at IS NULL OR r.expires_at > :now)
-  AND (r.key IS NULL OR NOT EXISTS (
-        SELECT 1 FROM jobs x
-        WHERE x.queue_id = r.queue_id AND x.key = r.key AND x.state = 'RUNNING'))
-ORDER BY r.due_at, r.seq LIMIT :limit;
+-- One row of JSON, small payloads in hex, large ones left out: each row would be a crossing
+-- between SQLite's thread and a busy interpreter, which costs more than the row.
+SELECT json_group_array(json_array(
+    seq, id, queue, state, created_at, not_before, due_at, target, method, retry, timeout_ms,
+    key, headers, content_type, labels, validate, failures, interruptions, run_id, last_status,
+    error, expires_at, finished_at, traceparent, tracestate, queue_id,
+    CASE WHEN length(body) <= :inline THEN hex(body) END))
+FROM (
+    SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
+    WHERE r.queue_id = :queue AND r.state = 'PENDING' AND r.due_at <= :now
+      AND (r.expires_at IS NULL OR r.expires_at > :now)
+      AND (r.key IS NULL OR NOT EXISTS (
+            SELECT 1 FROM jobs x
+            WHERE x.queue_id = r.queue_id AND x.key = r.key AND x.state = 'RUNNING'))
+    ORDER BY r.due_at, r.seq LIMIT :limit);
+
+-- name: payload
+-- The body of one job.
+SELECT body FROM payloads WHERE job_seq = :seq;
 
 -- name: next_due
 -- When the first job of a queue that may start is due.
