@@ -124,9 +124,7 @@ async def drain(daemon: Daemon, handler_port: int, number: int) -> float:
     await daemon.ask("POST", "/queues/q/pause")
     before = (await daemon.ask("GET", "/queues/q"))["completed"]
     target = f"http://127.0.0.1:{handler_port}/a"
-    await send_all(
-        "127.0.0.1", daemon.port, pushes(number, daemon.port, daemon.token, target), 64
-    )
+    await send_all("127.0.0.1", daemon.port, pushes(number, daemon.port, daemon.token, target), 64)
     started = time.perf_counter()
     await daemon.ask("POST", "/queues/q/resume")
     await daemon.until_completed(before + number)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import cast
 
 
@@ -67,9 +68,7 @@ async def send_all(
     started = time.perf_counter()
     clients = []
     for done in ended:
-        _, client = await loop.create_connection(
-            lambda done=done: Client(requests, done, times), host, port
-        )
+        _, client = await loop.create_connection(partial(Client, requests, done, times), host, port)
         clients.append(client)
     await asyncio.gather(*ended)
     if failed := sum(client.failures for client in clients):
