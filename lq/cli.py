@@ -89,6 +89,6 @@ def main() -> None:
 def _refuse(error: typer.TyperException) -> int:
     context: typer.Context | None = getattr(error, "ctx", None)
     path = context.command_path if context else "lq"
-    message = error.format_message().removeprefix("Invalid value: ").rstrip(".")
+    message = " ".join(error.format_message().removeprefix("Invalid value: ").split()).rstrip(".")
     failure.complain(message, f"`{path} --help` shows what it takes.")
     return failure.USAGE

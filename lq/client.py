@@ -62,7 +62,6 @@ class PushOptions(TypedDict, total=False):
     expires: str | None
     labels: Sequence[str] | None
     validate: bool | None
-    idempotency_key: str | None
 
 
 class Client:
@@ -107,10 +106,10 @@ class Client:
         except ApiError as error:
             if error.status != 404 or isinstance(ref, str):
                 raise
-            finished = self.history(queue=ref.queue, key=ref.key, limit=1)["items"]
-            if not finished:
+            finished = self._last_finished(ref)
+            if finished is None:
                 raise
-            return self.item(finished[0]["id"])
+            return self.item(finished)
 
     def cancel(self, ref: Ref) -> Json:
         """End an unprocessed item; if it runs, nothing follows its present attempt."""
@@ -188,7 +187,7 @@ class Client:
 
     def revoke_token(self, name: str) -> Json:
         """Make a token worthless at once."""
-        return self._dict("DELETE", f"/tokens/{_quoted(name)}")
+        return self._dict("DELETE", f"/tokens/{_quoted('name', name)}")
 
     def secret(self) -> Json:
         """The signing secrets: `secret`, and `webhookSecret` for Standard Webhooks."""
@@ -242,6 +241,16 @@ class Client:
             hint="LQ_API_URL (or --url) is the daemon's own address, without a path after it.",
         )
 
+    def _last_finished(self, ref: ByKey) -> str | None:
+        """The item with this key that finished last; None for a token that may not see history."""
+        try:
+            found = self.history(queue=ref.queue, key=ref.key, limit=1)["items"]
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return None
+        return str(found[0]["id"]) if found else None
+
     @staticmethod
     def _id(ref: Ref, look_up: Callable[[ByKey], Json]) -> str:
         return ref if isinstance(ref, str) else str(look_up(ref)["id"])
@@ -251,7 +260,6 @@ def _headers(options: PushOptions) -> dict[str, str]:
     """The push headers of protocol section 3; what is None is left out."""
     headers = options.get("headers")
     labels = options.get("labels")
-    timeout_ms = options.get("timeout_ms")
     values = {
         "Content-Type": options.get("content_type"),
         "x-lq-target": options.get("target"),
@@ -262,13 +270,21 @@ def _headers(options: PushOptions) -> dict[str, str]:
         "x-lq-delay": options.get("delay_ms"),
         "x-lq-on": options.get("on"),
         "x-lq-retry": options.get("retry"),
-        "x-lq-timeout": None if timeout_ms is None else f"{timeout_ms}ms",
+        "x-lq-timeout": _duration(options.get("timeout_ms")),
         "x-lq-expires": options.get("expires"),
         "x-lq-label": ",".join(labels) if labels else None,
         "x-lq-validate": "none" if options.get("validate") is False else None,
-        "Idempotency-Key": options.get("idempotency_key"),
     }
     return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def _duration(ms: int | None) -> str | None:
+    """A duration as people write it, because a refusal quotes it."""
+    if ms is None:
+        return None
+    from lq.when import format_duration
+
+    return format_duration(ms)
 
 
 def _query(wanted: Mapping[str, str | int | None]) -> str:
@@ -277,21 +293,27 @@ def _query(wanted: Mapping[str, str | int | None]) -> str:
 
 
 def _queue(name: str) -> str:
-    return f"/queues/{_quoted(name)}"
+    return f"/queues/{_quoted('queue', name)}"
 
 
 def _item(ref: Ref) -> str:
     if isinstance(ref, str):
-        return f"/items/{_quoted(ref)}"
-    return f"{_queue(ref.queue)}/items/byKey/{_quoted(ref.key)}"
+        return f"/items/{_quoted('id', ref)}"
+    return f"{_queue(ref.queue)}/items/byKey/{_quoted('key', ref.key)}"
 
 
-def _quoted(text: str) -> str:
-    """Percent-encoded whole. Raises: ValidationError when it is not UTF-8 text."""
+def _quoted(name: str, text: str) -> str:
+    """An argument percent-encoded whole.
+
+    Raises: ValidationError naming it, when it is empty (its path would be another one's) or
+    not UTF-8 text.
+    """
+    if not text:
+        raise ValidationError.of(name, "must not be empty")
     try:
         return quote(text, safe="")
     except UnicodeEncodeError:
-        raise ValidationError.of("argument", "must be UTF-8 text") from None
+        raise ValidationError.of(name, "must be UTF-8 text") from None
 
 
 def _issue(issue: Json) -> Issue:

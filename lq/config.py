@@ -94,6 +94,11 @@ class Config(Struct, frozen=True, kw_only=True):
     path: Path | None = None
 
     @property
+    def variables(self) -> tuple[str, ...]:
+        """The LQ_* variables that set something."""
+        return tuple(sorted({w for w in self.origin.values() if re.fullmatch("LQ_[A-Z0-9_]+", w)}))
+
+    @property
     def host(self) -> str:
         return self.listen.rpartition(":")[0].strip("[]")
 
@@ -422,15 +427,17 @@ def _refuse_misspelt(variable: str) -> None:
 
 
 def _suggestion(path: KeyPath) -> str:
-    """What an unknown key may have been meant to be."""
+    """What an unknown key may have been meant to be, else all that could be there."""
     *table, name = path
+    if table and name in _TOP:
+        return f", {name} belongs above the first [table]"
     kinds = _QUEUE if path[0] == "queues" else _TABLES.get(path[0], _TOP)
     here = {other: other for other in kinds}
     if not table:
         here |= {other: f"[{other}]" for other in (*_TABLES, "queues")}
     near = [here[other] for other in difflib.get_close_matches(name, here, 1)]
     near = near or [_named(other) for other in _KINDS if other[-1] == name]
-    return f", did you mean {' or '.join(near)}?" if near else ""
+    return f", did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(kinds)}"
 
 
 def _named(path: KeyPath) -> str:

@@ -116,7 +116,7 @@ class Edit(Struct, frozen=True, kw_only=True):
     retry: RetryPolicy | UnsetType = UNSET
     timeout_ms: int | UnsetType = UNSET
     expires_ms: int | UnsetType = UNSET
-    expires_at: int | UnsetType = UNSET
+    expires_at: int | UnsetType | None = UNSET
     labels: tuple[str, ...] | UnsetType = UNSET
 
 

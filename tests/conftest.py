@@ -54,8 +54,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def handler(folder: Path, clock: FakeClock) -> AsyncIterator[Handler]:
+    """A handler that knows the secret; in no test is a job called twice at one time."""
     async with Handler(clock, load_secret(folder)) as serving:
         yield serving
+    assert serving.twice == []
 
 
 @pytest.fixture

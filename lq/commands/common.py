@@ -164,22 +164,28 @@ def instant(text: str) -> str:
 
 def instant_or_duration(text: str) -> str:
     """An option's value as an instant in RFC 3339; a duration counts from now."""
-    return _from_now(text, 1) if _is_duration(text) else instant(text)
+    return _either(text, 1)
 
 
 def instant_or_age(text: str) -> str:
     """An option's value as an instant in RFC 3339; a duration counts back from now."""
-    return _from_now(text, -1) if _is_duration(text) else instant(text)
+    return _either(text, -1)
 
 
-def _is_duration(text: str) -> bool:
-    return re.fullmatch(r" *[0-9.]+ *[A-Za-z].*", text) is not None
+def _either(text: str, sign: int) -> str:
+    from lq.when import UnknownZone, format_instant, parse_duration, parse_instant
 
-
-def _from_now(text: str, sign: int) -> str:
-    from lq.when import format_instant
-
-    return format_instant(now() + sign * duration(text))
+    try:
+        if re.fullmatch(r" *[0-9.]+ *[A-Za-z].*", text):
+            return format_instant(now() + sign * parse_duration(text))
+        return format_instant(parse_instant(text, now(), local_zone()))
+    except UnknownZone as error:
+        raise typer.BadParameter(str(error)) from None
+    except ValueError:
+        raise typer.BadParameter(
+            'expected a duration such as "90s" or "1d12h", or a time such as "tomorrow 09:00" or'
+            f' "2026-12-01T09:00:00Z", ten years off at most, got {text!r}'
+        ) from None
 
 
 def local_zone() -> str | None:

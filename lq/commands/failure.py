@@ -5,11 +5,12 @@ Owns: the exit codes, and the one place where an error becomes a sentence and a 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 
 from lq.client import ApiError, Unreachable
-from lq.errors import Issue, LqError, RequestError, StartError, ValidationError
+from lq.errors import LqError, RequestError, StartError, ValidationError
 
 NEGATIVE, USAGE, NOT_FOUND, NOT_ALLOWED, CONFLICT, UNREACHABLE, TIMED_OUT = range(1, 8)
 INTERRUPTED, BROKEN_PIPE = 130, 141
@@ -29,7 +30,11 @@ _OF_STATUS: Mapping[int, int] = {
 _HINTS: Mapping[int, str] = {
     401: "Put one into LQ_TOKEN; `lq tokens create NAME --scope push` makes it at the daemon.",
 }
-_OPTIONS = {"x-lq-headers": "--header", "x-lq-validate": "--no-validate"}
+_HELP = "The same with --help shows what each option takes."
+_HEADER = re.compile(
+    r"x-lq-(?:(headers)|(validate(?:: none)?)|(target|key|delay|on|method|retry|timeout"
+    r"|if-exists|expires|label))\b"
+)
 
 
 class NotFinished(LqError):
@@ -40,11 +45,13 @@ def explain(error: LqError) -> int:
     """Say what went wrong and what to do about it; the exit code of a command that ends so."""
     message, hint = error.message, error.hint
     if isinstance(error, ApiError | ValidationError) and error.issues:
-        message = "; ".join(f"{_option(issue)}: {issue.message}" for issue in error.issues)
+        message = "; ".join(f"{issue.path}: {issue.message}" for issue in error.issues)
+        hint = hint or _HELP
         if any((issue.path, issue.code) == ("x-lq-target", "required") for issue in error.issues):
             hint = "Say --target URL, or set `target` for the queue in lq.toml, at [queues.NAME]."
     if isinstance(error, ApiError):
         hint = _HINTS.get(error.status, hint)
+        message, hint = _in_options(message), hint and _in_options(hint)
     complain(message, hint)
     if isinstance(error, Unreachable):
         return UNREACHABLE
@@ -65,6 +72,9 @@ def complain(message: str, hint: str | None) -> None:
         print(f"hint: {clean(hint)}", file=sys.stderr, flush=True)
 
 
-def _option(issue: Issue) -> str:
-    """The option that gave the header which the API complains about."""
-    return _OPTIONS.get(issue.path, issue.path.replace("x-lq-", "--"))
+def _in_options(text: str) -> str:
+    """What the API says of headers, said of the options that give them."""
+    return _HEADER.sub(
+        lambda found: "--header" if found[1] else "--no-validate" if found[2] else f"--{found[3]}",
+        text,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,7 +37,8 @@ def list_items(
     *,
     queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Of this queue.")] = None,
     state: Annotated[
-        str | None, typer.Option(metavar="STATE", help="PENDING, RUNNING or RETRY.")
+        Literal["PENDING", "RUNNING", "RETRY", "COMPLETED", "FAILED", "CANCELLED"] | None,
+        typer.Option(help="In this state, a finished one too.", case_sensitive=False),
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="LABEL", help="With this label.")] = None,
     limit: Limit = None,
@@ -45,7 +46,7 @@ def list_items(
     as_json: AsJson = False,
     quiet: IdsOnly = False,
 ) -> None:
-    """List the items that wait or run, oldest first."""
+    """List the items that wait or run: running ones first, then the soonest due of each queue."""
     from lq.render import items_table
 
     found = common.listing(client.items, limit, everything, queue=queue, state=state, label=label)

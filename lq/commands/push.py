@@ -21,6 +21,7 @@ from lq.commands.failure import NEGATIVE, NotFinished
 app = common.app()
 
 FINISHED = {"COMPLETED", "FAILED", "CANCELLED"}
+WAITING = {"PENDING", "RETRY"}
 FIRST_LOOK_S, LAST_LOOK_S = 0.02, 1.0
 
 
@@ -123,6 +124,8 @@ def push(
     waiting = wait or wait_timeout is not None
     if not (as_json and waiting):
         show_pushed(item, as_json=as_json)
+    if item.get("expires", "~") <= item.get("nextAttempt", ""):  # instants sort as text
+        note(f"{item['id']} expires before it is due, so it will fail without having been called.")
     if waiting:
         final = follow(client, item["id"], wait_timeout)
         show_outcome(final, as_json=as_json)
@@ -181,13 +184,14 @@ def show_pushed(item: Json, *, as_json: bool) -> None:
 
 
 def follow(client: Client, item_id: str, timeout_ms: int | None) -> Json:
-    """Wait until an item is finished, telling of its attempts on stderr while a person looks.
+    """Wait until an item is finished, saying on stderr what keeps it waiting.
 
-    Raises: NotFinished.
+    Its attempts are told of, too, while a person looks. Raises: NotFinished.
     """
     give_up = math.inf if timeout_ms is None else time.monotonic() + timeout_ms / 1000
     gc.enable()  # this can take long, and the entry point turned it off
     told = 0
+    said = None
     pause_s = FIRST_LOOK_S
     while True:
         item = client.item(item_id)
@@ -195,14 +199,25 @@ def follow(client: Client, item_id: str, timeout_ms: int | None) -> Json:
             told = tell_attempts(client, item_id, told)
         if item["state"] in FINISHED:
             return item
+        reason = item.get("error") if item["state"] in WAITING else None
+        if reason is not None and reason != said:
+            tell_reason(item)
+            said = reason
         left_s = give_up - time.monotonic()
         if left_s <= 0:
             raise NotFinished(
-                f"{item_id} is still {item['state']}",
+                f"{item_id} is still {item['state']}{f': {reason}' if reason else ''}",
                 hint=f"It goes on; `lq items show {item_id}` tells how far it is.",
             )
         time.sleep(min(pause_s, left_s))
         pause_s = min(pause_s * 1.5, LAST_LOOK_S)
+
+
+def tell_reason(item: Json) -> None:
+    """Say on stderr why an item waits, and until when."""
+    from lq.render import clean, due
+
+    note(f"{item['id']} waits, {due(item, now())}: {clean(item['error'])}")
 
 
 def tell_attempts(client: Client, item_id: str, told: int) -> int:

@@ -27,6 +27,7 @@ from lq.when import format_duration
 log = logging.getLogger(__name__)
 
 _STORE_RETRY_MS = 500
+_SHORTAGE_MS = 1000
 _COMPLAIN_EVERY_S = 60.0
 # From the third interruption in a row on, the job is suspected of killing the daemon.
 _TOLERATED_INTERRUPTIONS = 2
@@ -119,10 +120,13 @@ class Dispatcher:
         self._stopping = asyncio.Event()
         self._cut = asyncio.Event()
         self._claiming_ended = asyncio.Event()
+        self._claiming_ended.set()
         self._runs: set[asyncio.Task[None]] = set()
         # Ends that the store could not record yet.
         self._stuck = 0
         self._complained_at: float | None = None
+        # Why the store let nothing be started the last time, None when it did.
+        self.refusal: str | None = None
 
     @property
     def stuck(self) -> int:
@@ -147,6 +151,7 @@ class Dispatcher:
         The next claim is under way before the last one has been answered, so that slots that
         become free during a commit are part of the one that follows it.
         """
+        self._claiming_ended.clear()
         try:
             async with asyncio.TaskGroup() as claims:
                 while not self._stopping.is_set():
@@ -203,12 +208,14 @@ class Dispatcher:
         try:
             answers = await self._store.claim(want)
         except (StorageFull, Unavailable) as error:
+            self.refusal = error.message
             self._complain(f"cannot start jobs: {error.message}")
             await self._clock.wait(self._stopping, _STORE_RETRY_MS)
             for request, _ in wanted:
                 self._lanes.unclaimed(request.queue, request.limit, self._clock.now())
             asked.set()
             return
+        self.refusal = None
         now = self._clock.now()
         for answer, (request, nudges) in zip(answers, wanted, strict=True):
             self._lanes.claimed(answer, request.limit, nudges, now)
@@ -241,48 +248,68 @@ class Dispatcher:
             log.error("a run could not be settled: %s", error)
 
     async def _work(self, run: Run) -> None:
+        called = False
         try:
-            end = await self._attempt(run)
+            end = await self._refusal(run)
+            if end is None:
+                called = True
+                end = await self._call(run)
         except asyncio.CancelledError:
-            now = self._clock.now()
-            reason = "interrupted: lq was stopped"
-            end = _give_back(run, now, run.job.due_at, run.job.interruptions, reason)
+            now, job = self._clock.now(), run.job
+            if called:
+                reason = "interrupted: lq was stopped"
+                end = _give_back(run, now, job.due_at, job.interruptions, reason)
+            else:
+                end = _untouched(run, now, job.due_at, job.error)
+        except Exception as error:
+            log.exception("internal error while calling for job %s", run.job.id)
+            text = f"internal error of lq: {type(error).__name__}"
+            failed = Outcome(kind=OutcomeKind.FAILED, error=text)
+            end = decide(run, failed, self._clock.now(), self._curve, self._chance)
         finally:
             self._lanes.release(run.job.queue, self._clock.now())
         await self._settle(end)
 
-    async def _attempt(self, run: Run) -> Settlement:
-        if self._stopping.is_set():
-            return _untouched(run, self._clock.now(), run.job.due_at, run.job.error)
-        try:
-            hold = await self._endpoints.admit(run.job)
-            if hold is not None:
-                return self._held(run, hold)
-            # What it waited for its slot or endpoint is no part of the attempt.
-            run = Run(run.id, run.job, self._clock.now())
-            outcome = await self._target.deliver(run)
-        except Exception as error:
-            log.exception("internal error while calling for job %s", run.job.id)
-            outcome = Outcome(
-                kind=OutcomeKind.FAILED, error=f"internal error of lq: {type(error).__name__}"
-            )
+    async def _refusal(self, run: Run) -> Settlement | None:
+        """What becomes of a run whose target may not be called now; None when it may."""
+        job = run.job
+        verdict = self._endpoints.admit(job)
+        if isinstance(verdict, asyncio.Task):
+            # A HEAD may hang: that must hold up no more than this queue.
+            self._lanes.step_aside()
+            try:
+                await asyncio.shield(verdict)
+            finally:
+                fits = self._lanes.step_back()
+            verdict = self._endpoints.admit(job)
+            if verdict is None and not fits:
+                return _untouched(run, self._clock.now(), job.due_at, job.error)
         now = self._clock.now()
-        if outcome.retry_after_ms and outcome.status in {429, 503}:
-            until = now + outcome.retry_after_ms
-            reason = f"the target answered {outcome.status} and asked to wait"
-            self._endpoints.slow_down(run.job.target, until, reason)
-        return decide(run, outcome, now, self._curve, self._chance)
+        if self._stopping.is_set() or self._stuck:
+            return _untouched(run, now, job.due_at, job.error)
+        if not isinstance(verdict, Hold):
+            return None
+        if verdict.invalid_since is not None:
+            waits_since = max(job.created_at, job.not_before, verdict.invalid_since)
+            if now - waits_since >= self._deadline_ms:
+                return Settlement(
+                    run=run, verb="bury", ended_at=now, failures=job.failures,
+                    error=f"gave up after {format_duration(self._deadline_ms)}: {verdict.reason}",
+                )  # fmt: skip
+        return _untouched(run, now, verdict.until, verdict.reason)
 
-    def _held(self, run: Run, hold: Hold) -> Settlement:
-        """Back to waiting, without having cost an attempt; failed if it has waited too long."""
+    async def _call(self, run: Run) -> Settlement:
+        # What it waited for its slot or endpoint is no part of the attempt.
+        run = Run(run.id, run.job, self._clock.now())
+        outcome = await self._target.deliver(run)
         now = self._clock.now()
-        waits_since = max(run.job.created_at, run.job.not_before)
-        if hold.unvalidated and now - waits_since >= self._deadline_ms:
-            return Settlement(
-                run=run, verb="bury", ended_at=now, failures=run.job.failures,
-                error=f"gave up after {format_duration(self._deadline_ms)}: {hold.reason}",
-            )  # fmt: skip
-        return _untouched(run, now, hold.until, hold.reason)
+        if outcome.kind is OutcomeKind.INTERRUPTED:
+            # Nothing was sent, for want of something of lq's own.
+            return _untouched(run, now, now + _SHORTAGE_MS, outcome.error)
+        if outcome.retry_after_ms and outcome.status in {429, 503}:
+            reason = f"the target answered {outcome.status} and asked to wait"
+            self._endpoints.slow_down(run.job.target, outcome.retry_after_ms, reason)
+        return decide(run, outcome, now, self._curve, self._chance)
 
     async def _settle(self, end: Settlement) -> None:
         """Record the end of a run; a store that cannot write is asked again, until `cut`."""

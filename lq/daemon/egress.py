@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
@@ -258,9 +259,9 @@ def _parse_entry(entry: str) -> tuple[IPv4Network | IPv6Network, range]:
         raise ValueError(f"expected {_ENTRY_FORMS}, got {entry!r}")
     try:
         network = IPv4Network(match[2]) if match[1] is None else IPv6Network(match[1])
-    except ValueError as error:
+    except ValueError:
         raise ValueError(
-            f"expected an address, as in {_ENTRY_FORMS}, got {entry!r}: {error}"
+            f"expected an address such as {_ENTRY_FORMS}, got {entry!r}{_instead(match)}"
         ) from None
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED_V4):
         raise ValueError(f"an IPv4 address is written as one, as in {_ENTRY_FORMS}, got {entry!r}")
@@ -268,6 +269,18 @@ def _parse_entry(entry: str) -> tuple[IPv4Network | IPv6Network, range]:
     if not ports or ports[0] < 1 or ports[-1] > 65_535:
         raise ValueError(f"ports are numbers from 1 to 65535, the lower first, got {entry!r}")
     return network, ports
+
+
+def _instead(entry: re.Match[str]) -> str:
+    """How an entry that cannot be read may be meant."""
+    host, ports = entry[2] or "", entry[0].rpartition(":")[2]
+    if host == "localhost":
+        return f", not a name: write 127.0.0.1:{ports}"
+    if re.fullmatch(r"[a-z0-9.-]*[a-z][a-z0-9.-]*", host, re.IGNORECASE):
+        return ", not a name: write the address it stands for"
+    with suppress(ValueError):
+        return f", whose network is {IPv4Network(host, strict=False)}"
+    return ""
 
 
 def _host_and_port(host: str, port: int) -> str:

@@ -31,22 +31,30 @@ Probe = Callable[[str, Mapping[str, str], int], Awaitable[HeadAnswer]]
 
 
 class Hold(Struct, frozen=True):
-    """An endpoint must not be called before `until`; `reason` is for people."""
+    """An endpoint must not be called before `until`; `reason` is for people.
+
+    Shape: `invalid_since` is when its validation began to fail, None for a slowed-down target.
+    """
 
     until: int
     reason: str
-    unvalidated: bool = False
+    invalid_since: int | None = None
 
 
 class _Endpoint:
-    """What is known of one endpoint. `checked_until` is 0 until its first probe has ended."""
+    """What is known of one endpoint. Its times are the monotonic clock's, in ms.
 
-    __slots__ = ("checked_until", "failures", "hold", "probing")
+    Shape: `checked_until` is None until its first probe has ended; `fault` is what the last
+    one found wrong, and `invalid_since` (wall clock) when that began.
+    """
+
+    __slots__ = ("checked_until", "failures", "fault", "invalid_since", "probing")
 
     def __init__(self) -> None:
-        self.checked_until = 0
+        self.checked_until: float | None = None
         self.failures = 0
-        self.hold: Hold | None = None
+        self.fault: str | None = None
+        self.invalid_since: int | None = None
         self.probing: asyncio.Task[None] | None = None
 
 
@@ -70,36 +78,48 @@ class Endpoints:
         self._probe = probe
         self._clock = clock
         self._known: OrderedDict[_Name, _Endpoint] = OrderedDict()
-        self._slowed: dict[str, Hold] = {}
+        self._slowed: dict[str, tuple[float, str]] = {}
         self._probes: set[asyncio.Task[None]] = set()
 
-    async def admit(self, job: Job) -> Hold | None:
-        """Wait for the endpoint's verdict, if need be by probing it; None means call it."""
-        now = self._clock.now()
-        if self._slowed and (slowed := self._still_slowed(job.target, now)):
-            return slowed
+    def admit(self, job: Job) -> Hold | asyncio.Task[None] | None:
+        """Whether a job may be called: None yes, a Hold not now, a task once it has ended.
+
+        The task is the probe of an endpoint that nothing is known of; ask again after it.
+        """
+        tick = self._clock.monotonic() * 1000
+        if slowed := self._slowed.get(job.target):
+            until, reason = slowed
+            if until > tick:
+                return Hold(self._clock.now() + int(until - tick), reason)
+            del self._slowed[job.target]
         if not self._needs_validation(job):
             return None
         endpoint = self._endpoint(job)
-        if endpoint.checked_until <= now:
-            probing = self._start_probe(endpoint, job)
+        if endpoint.checked_until is None:
+            return self._start_probe(endpoint, job)
+        if endpoint.checked_until > tick:
+            return self._hold(endpoint, int(endpoint.checked_until - tick))
+        if endpoint.fault is None:
             # A good verdict that has grown old still holds while it is checked again.
-            if endpoint.checked_until == 0 or endpoint.hold:
-                await asyncio.shield(probing)
-        return endpoint.hold
+            self._start_probe(endpoint, job)
+            return None
+        if endpoint.probing is None:
+            return self._start_probe(endpoint, job)
+        # It failed before, and one job waits for the new verdict: no other need.
+        return self._hold(endpoint, self._settings.timeout_ms)
 
-    def slow_down(self, target: str, until: int, reason: str) -> None:
+    def slow_down(self, target: str, wait_ms: int, reason: str) -> None:
         """Hold a whole target: it asked for it with Retry-After."""
         if len(self._slowed) >= _MOST_ENDPOINTS:
             self._slowed.clear()
-        self._slowed[target] = Hold(until, reason)
+        self._slowed[target] = (self._clock.monotonic() * 1000 + wait_ms, reason)
 
     def forget(self, job: Job) -> None:
         """Drop what holds this job's endpoint, so that its next call probes again."""
         self._slowed.pop(job.target, None)
         endpoint = self._known.get(_name(job))
-        if endpoint and endpoint.hold and not endpoint.probing:
-            del self._known[_name(job)]
+        if endpoint and endpoint.fault and not endpoint.probing:
+            endpoint.checked_until = 0.0
 
     async def close(self) -> None:
         """End the probes under way."""
@@ -115,12 +135,10 @@ class Endpoints:
             return False
         return not any(fnmatchcase(job.target, pattern) for pattern in self._settings.skip)
 
-    def _still_slowed(self, target: str, now: int) -> Hold | None:
-        hold = self._slowed.get(target)
-        if hold and hold.until <= now:
-            del self._slowed[target]
+    def _hold(self, endpoint: _Endpoint, wait_ms: int) -> Hold | None:
+        if endpoint.fault is None:
             return None
-        return hold
+        return Hold(self._clock.now() + wait_ms, endpoint.fault, endpoint.invalid_since)
 
     def _endpoint(self, job: Job) -> _Endpoint:
         name = _name(job)
@@ -144,18 +162,18 @@ class Endpoints:
         finally:
             endpoint.probing = None
         now = self._clock.now()
+        tick = self._clock.monotonic() * 1000
         fault = _fault(answer, self._secret, now)
         if fault is None:
             endpoint.failures = 0
-            endpoint.hold = None
-            endpoint.checked_until = now + _VALID_MS
+            endpoint.fault = endpoint.invalid_since = None
+            endpoint.checked_until = tick + _VALID_MS
             return
         hold_ms = min(_FIRST_HOLD_MS << min(endpoint.failures, 10), _MOST_HOLD_MS)
         endpoint.failures += 1
-        endpoint.checked_until = now + hold_ms
-        endpoint.hold = Hold(
-            endpoint.checked_until, f"endpoint not validated: {fault}", unvalidated=True
-        )
+        endpoint.checked_until = tick + hold_ms
+        endpoint.fault = f"endpoint not validated: {fault}"
+        endpoint.invalid_since = endpoint.invalid_since or now
 
 
 def _name(job: Job) -> _Name:

@@ -138,7 +138,8 @@ class Engine:
         self._refuse_when_stopping()
         now = self._clock.now()
         job = self._resolver.push(push, now)
-        if job.due_at <= now and self._lanes.reserve(job.queue, now):
+        startable = job.due_at <= now and not self._dispatcher.stuck
+        if startable and self._lanes.reserve(job.queue, now):
             job = replace(job, claim=True)
         future = self._store.push(job)
         future.add_done_callback(partial(self._pushed, job))
@@ -255,8 +256,12 @@ class Engine:
     async def resume(self, name: str) -> None:
         """End a pause whose time has come."""
         queue = await self._store.queue(name)
-        if queue and queue.paused_until and queue.paused_until <= self._clock.now():
+        if queue is None or queue.paused_until is None:
+            return
+        if queue.paused_until <= self._clock.now():
             await self.edit_queue(name, QueueEdit(paused=False))
+        else:  # the clock was set back, or the pause was made longer
+            self._scheduler.at(Timer.RESUME, queue.paused_until, name)
 
     async def delete_queue(self, name: str, *, force: bool) -> int:
         """Forget a queue's settings; how many waiting jobs were cancelled.
@@ -328,6 +333,8 @@ class Engine:
             dead.append(f"{stuck} results could not be stored yet")
         if self._stopping:
             unready.append("the daemon is stopping")
+        if refusal := self._dispatcher.refusal:
+            unready.append(f"no job can be started: {refusal}")
         if self._refused_at and self._clock.now() - self._refused_at < _REFUSAL_SHOWS_MS:
             unready.append(self._refusal)
         reasons = (*dead, *unready)

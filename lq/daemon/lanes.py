@@ -91,6 +91,15 @@ class Lanes:
         self._take(lane, -1)
         self._judge(lane, now)
 
+    def step_aside(self) -> None:
+        """Let the other queues use a slot while its job waits for something before its call."""
+        self._share(-1)
+
+    def step_back(self) -> bool:
+        """Take the slot again; False when that is one too many, and the job must be given back."""
+        self._share(1)
+        return self.running <= self._cap
+
     def requests(self, now: int) -> list[tuple[ClaimRequest, int]]:
         """Share the free slots among the lanes that can use them, and take them.
 
@@ -100,7 +109,7 @@ class Lanes:
         """
         shares: dict[str, int] = {}
         takers = list(self._ripe.values())
-        while takers and (free := self._cap - self.running):
+        while takers and (free := self._cap - self.running) > 0:
             share = max(1, free // len(takers))
             for lane in takers[:free]:
                 slots = min(share, lane.concurrency - lane.running)
@@ -130,9 +139,13 @@ class Lanes:
         self._judge(lane, now)
 
     def _take(self, lane: Lane, slots: int) -> None:
-        """Take free slots, or with a negative number give some back to who waits for them."""
-        was_full = self.running >= self._cap
+        """Take free slots of a lane, or with a negative number give some back."""
         lane.running += slots
+        self._share(slots)
+
+    def _share(self, slots: int) -> None:
+        """Take free slots of all queues, or give some back to who waits for them."""
+        was_full = self.running >= self._cap
         self.running += slots
         if was_full and self.running < self._cap and self._ripe:
             self._wake()

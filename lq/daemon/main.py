@@ -111,7 +111,7 @@ async def daemon(
     async with contextlib.AsyncExitStack() as opened:
         opened.push_async_callback(store.close)
         secret = load_secret(config.data_dir)
-        target = await opened.enter_async_context(HttpTarget(Signer(secret), clock))
+        target = await opened.enter_async_context(HttpTarget(Signer(secret), egress, clock))
         endpoints = Endpoints(config.validate, config.queues, secret, target.head, clock)
         opened.push_async_callback(endpoints.close)
         scheduler = Scheduler(clock, store, config.history.keep_ms)
@@ -158,7 +158,13 @@ async def daemon(
             tasks.append(services.create_task(scheduler.run(), name="scheduler"))
             tasks.append(services.create_task(dispatcher.run(), name="dispatcher"))
             async with _listening(config, api) as port:
-                yield Daemon(engine, events, dispatcher, port)
+                try:
+                    yield Daemon(engine, events, dispatcher, port)
+                except BaseException:
+                    # Give the calls back before their connections go: it is not their fault.
+                    dispatcher.cut()
+                    await dispatcher.drain(0)
+                    raise
                 engine.stop()
                 await dispatcher.drain(config.dispatch.drain_timeout_ms)
             for task in tasks:

@@ -102,15 +102,17 @@ class Resolver:
         delay_ms = edit.delay_ms if isinstance(edit.delay_ms, int) else None
         asked, not_before, due_at = _time(on_at, delay_ms, now)
         timed = asked != "now"
+        expires_at = edit.expires_at
+        if isinstance(edit.expires_ms, int):
+            expires_at = now + edit.expires_ms
+        elif isinstance(expires_at, int):
+            _refuse_too_far("x-lq-expires", expires_at, now)
         return ResolvedEdit(
             edit=edit,
+            now=now,
             not_before=not_before if timed else None,
             due_at=due_at if timed else None,
-            expires_at=_expiry(
-                edit.expires_at if isinstance(edit.expires_at, int) else None,
-                edit.expires_ms if isinstance(edit.expires_ms, int) else None,
-                now,
-            ),
+            expires_at=expires_at,
         )
 
     def target(self, text: str, field: str = "target") -> str:

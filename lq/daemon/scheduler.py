@@ -115,7 +115,14 @@ class Scheduler:
                     await self._do_chore(chore, queue)
                 except (StorageFull, Unavailable) as error:
                     log.warning("housekeeping waits: %s", error.message)
-                    self.at(chore, self._clock.now() + _RETRY_MS, queue)
+                    self._try_again(chore, queue)
+
+    def _try_again(self, chore: Timer, queue: str) -> None:
+        at = self._clock.now() + _RETRY_MS
+        if chore is Timer.EXPIRE:
+            self.expect_expiry(at)  # so that a push may bring it forward, never put it off
+        else:
+            self.at(chore, at, queue)
 
     async def _do_chore(self, chore: Timer, queue: str) -> None:
         if chore is Timer.RESUME:

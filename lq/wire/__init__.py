@@ -18,6 +18,7 @@ from lq.wire.decode import (
     decode_push,
     decode_queue_edit,
     decode_token_request,
+    refuse_query,
 )
 from lq.wire.encode import (
     encode_attempts,
@@ -74,4 +75,5 @@ __all__ = [
     "encode_token",
     "encode_tokens",
     "read_json",
+    "refuse_query",
 ]

@@ -36,7 +36,7 @@ _EDIT_HEADERS: Final[Known[str]] = MappingProxyType(
         "x-lq-method": ("method", fields.read_method),
         "x-lq-retry": ("retry", parse_retry),
         "x-lq-timeout": ("timeout_ms", fields.read_timeout),
-        "x-lq-expires": ("expires", fields.read_expires),
+        "x-lq-expires": ("expires", fields.read_expires_or_none),
         "x-lq-label": ("labels", fields.read_labels_or_none),
     }
 )
@@ -46,6 +46,7 @@ _PUSH_HEADERS: Final[Known[str]] = MappingProxyType(
         "x-lq-key": ("key", fields.check_key),
         "x-lq-if-exists": ("if_exists", fields.read_if_exists),
         "x-lq-completion": ("completion", fields.read_completion),
+        "x-lq-expires": ("expires", fields.read_expires),
         "x-lq-label": ("labels", fields.read_labels),
         "x-lq-validate": ("validate", fields.read_validate),
     }
@@ -87,6 +88,12 @@ def decode_push(queue: str, headers: RawHeaders, payload: bytes) -> Push:
     Raises: ValidationError naming each header that is misspelled, repeated or not understood.
     """
     members, plain = _decode_headers(headers, _PUSH_HEADERS)
+    if b"idempotency-key" in plain:
+        raise ValidationError.of(
+            "Idempotency-Key",
+            "is not supported yet; a push under the same x-lq-key makes no second item",
+            "unsupported",
+        )
     members.pop("completion", None)  # only one way yet
     if b"content-type" in plain:
         members["content_type"] = _content_type(plain[b"content-type"])
@@ -119,7 +126,7 @@ def decode_queue_edit(body: bytes, now: int) -> QueueEdit:
             "headers": ("headers", _or_none(fields.headers_of)),
             "concurrency": ("concurrency", _or_none(fields.concurrency_of)),
             "retry": ("retry", _or_none(fields.retry_of)),
-            "timeout": ("timeout_ms", _or_none(_in_text(fields.read_timeout))),
+            "timeout": ("timeout_ms", _or_none(fields.timeout_of)),
             "paused": ("paused", fields.truth_of),
             "pausedUntil": ("paused_until", _or_none(_in_text(_future(now)))),
             "rate": ("rate", _not_yet),
@@ -167,6 +174,11 @@ def decode_pause(query: str, now: int) -> QueueEdit:
     """Read `?until=` of a pause: an instant or a duration from now. Raises: ValidationError."""
     members = _decode_query(query, {"until": ("until", _future(now))})
     return QueueEdit(paused=True, paused_until=members.get("until"))
+
+
+def refuse_query(query: str) -> None:
+    """Where no parameter means anything. Raises: ValidationError when there is one."""
+    _decode_query(query, {})
 
 
 def decode_force(query: str) -> bool:

@@ -17,7 +17,7 @@ from lq.when import format_duration, format_instant
 from lq.wire.fields import REDACTED, RETRY
 
 _SECRET_HEADER: Final = re.compile(
-    r"auth|cookie|token|secret|passw|api-?key|credential|bypass|signature", re.IGNORECASE
+    r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE
 )
 _JSON_TYPE: Final = re.compile(r"\s*application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 _UNREADABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")

@@ -79,6 +79,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     import difflib
 
     known = sorted(known)
+    if not known:
+        return ""
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
 
@@ -173,20 +175,24 @@ def read_timeout(text: str) -> int:
     """The duration of one attempt. Units: milliseconds."""
     timeout_ms = parse_duration(text)
     if not 1 <= timeout_ms <= MAX_TIMEOUT_MS:
-        raise ValueError(f"expected 1ms to 24h, got {shown(text)}")
+        raise ValueError(f'expected 1ms to 24h such as "30s", got {shown(text)}')
     return timeout_ms
 
 
 def read_expires(text: str) -> tuple[str, int]:
     """An instant or a duration, with the member of a Push that it is for."""
-    if _is_instant(text):
-        return "expires_at", parse_rfc3339(text)
-    return "expires_ms", parse_duration(text)
+    return _either(text, "expires_at", "expires_ms")
+
+
+def read_expires_or_none(text: str) -> tuple[str, int | None]:
+    """An instant or a duration, or nothing at all, which takes the expiry away."""
+    return read_expires(text) if text else ("expires_at", None)
 
 
 def read_future(text: str, now: int) -> int:
     """An instant, or a duration from now; never past."""
-    at = read_instant(text) if _is_instant(text) else now + parse_duration(text)
+    form, value = _either(text, "instant", "duration")
+    at = value if form == "instant" else now + value
     if at <= now:
         raise ValueError(f"expected a moment in the future, got {shown(text)}")
     return at
@@ -197,8 +203,17 @@ def read_instant(text: str) -> int:
     return parse_rfc3339(_LOST_PLUS.sub(r"\1+\2", text))
 
 
-def _is_instant(text: str) -> bool:
-    return text[:4].isdecimal() and text[4:5] == "-"
+def _either(text: str, instant: str, duration: str) -> tuple[str, int]:
+    """An instant or a duration, with the caller's word for what it is."""
+    try:
+        if text[:4].isdecimal() and text[4:5] == "-":
+            return instant, read_instant(text)
+        return duration, parse_duration(text)
+    except ValueError:
+        raise ValueError(
+            'expected a duration such as "90s" or "1d12h", at most ten years, or an instant such as'
+            f' "2026-12-01T09:00:00Z", got {shown(text)}'
+        ) from None
 
 
 def read_labels(text: str) -> tuple[str, ...]:
@@ -219,7 +234,9 @@ def read_labels_or_none(text: str) -> tuple[str, ...]:
 def read_label(text: str) -> str:
     words = text.isprintable() and " " not in text and "," not in text
     if not words or not 0 < len(text.encode()) <= MAX_LABEL_BYTES:
-        raise ValueError(f"expected words of 1 to {MAX_LABEL_BYTES} bytes, separated by commas")
+        raise ValueError(
+            f"expected words of 1 to {MAX_LABEL_BYTES} bytes without spaces, got {shown(text)}"
+        )
     return text
 
 
@@ -283,7 +300,18 @@ def concurrency_of(value: object) -> int:
 
 def retry_of(value: object) -> RetryPolicy:
     """A number of retries, or text as in x-lq-retry."""
-    return parse_retry(str(value) if _is_integer(value) else text_of(value))
+    if not _is_integer(value) and not isinstance(value, str):
+        raise ValueError(
+            f'expected a number of retries such as 8, or waits such as "10s,1m,1h", got {_kind(value)}'
+        )
+    return parse_retry(str(value))
+
+
+def timeout_of(value: object) -> int:
+    """The duration of one attempt, as text. Units: milliseconds."""
+    if not isinstance(value, str):
+        raise ValueError(f'expected a duration from 1ms to 24h such as "30s", got {_kind(value)}')
+    return read_timeout(value)
 
 
 def token_name_of(value: object) -> str:

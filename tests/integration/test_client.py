@@ -171,7 +171,6 @@ def test_a_push_says_all_it_can(serve: Serve) -> None:
         expires="1d",
         labels=["a", "b"],
         validate=False,
-        idempotency_key="once",
     )
     head, _, body = server.requests.get().partition(b"\r\n\r\n")
     lines = head.decode().splitlines()[1:]
@@ -197,7 +196,6 @@ def test_a_push_says_all_it_can(serve: Serve) -> None:
         "x-lq-expires": "1d",
         "x-lq-label": "a,b",
         "x-lq-validate": "none",
-        "Idempotency-Key": "once",
     }
 
 
@@ -206,6 +204,25 @@ def test_what_would_break_a_header_is_never_sent(serve: Serve, value: str) -> No
     server, client = serve()
     with pytest.raises(ValidationError):
         client.push("q", b"", key=value)
+    assert server.requests.empty()
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda c: c.item(""), "id"),
+        (lambda c: c.item(ByKey("q", "")), "key"),
+        (lambda c: c.pause(""), "queue"),
+        (lambda c: c.revoke_token(""), "name"),
+        (lambda c: c.item("\udcff"), "id"),
+    ],
+)
+def test_an_argument_that_no_path_can_hold_is_named(
+    serve: Serve, call: Callable[[Client], object], name: str
+) -> None:
+    server, client = serve()
+    with pytest.raises(ValidationError, match=f"{name}: must"):
+        call(client)
     assert server.requests.empty()
 
 

@@ -227,6 +227,30 @@ async def test_it_is_asked_again_after_30_s_doubling_to_5_minutes(
     assert job.failures == 0
 
 
+async def test_one_success_makes_earlier_failures_forgotten(
+    daemon: Daemon, home: Home, clock: FakeClock
+) -> None:
+    home.handler.on_head(PATH, answers(404), answers(404), home.handler.signs, answers(404))
+    job = await held(daemon, home)
+    with daemon.events.subscribe() as events:
+        clock.advance(30_000)
+        await heard(events, "release", job.id)
+        clock.advance(60_000)
+        await heard(events, "succeed", job.id)
+    clock.advance(HOUR)
+
+    async def is_held() -> bool:
+        with daemon.events.subscribe() as events:
+            pushed = await daemon.engine.push(home.push())
+            ended = await heard(events, {"succeed", "release"}, pushed.job.id)
+        nonlocal job
+        job = await daemon.engine.get(ById(pushed.job.id))
+        return ended.verb == "release"
+
+    await eventually(is_held)
+    assert job.due_at == clock.now() + 30_000
+
+
 async def test_a_job_fails_when_its_endpoint_was_missing_for_a_day(
     daemon: Daemon, home: Home, clock: FakeClock
 ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from lq.clock import SystemClock
+from lq.daemon.egress import Egress
 from lq.daemon.targets.http import MAX_BODY, HttpTarget
 from lq.daemon.targets.request import Signer
 from lq.model import HeadAnswer, Job, Outcome, OutcomeKind, RetryPolicy, Run, State
@@ -29,7 +31,8 @@ Deliver = Callable[..., Awaitable[Outcome]]
 
 @pytest.fixture
 async def target() -> AsyncIterator[HttpTarget]:
-    async with HttpTarget(Signer(SECRET), SystemClock()) as target:
+    anywhere = Egress("public", ["127.0.0.1:1-65535", "[::1]:1-65535"])
+    async with HttpTarget(Signer(SECRET), anywhere, SystemClock()) as target:
         yield target
 
 
@@ -310,6 +313,62 @@ async def asked_by_head(target: HttpTarget, answer: bytes) -> HeadAnswer:
         return await target.head(f"http://127.0.0.1:{port}/", {}, PATIENT_MS)
 
 
+async def test_whatever_is_answered_one_outcome_comes_of_it(target: HttpTarget) -> None:
+    """Answers with random faults: never an exception, and nothing that cannot be stored."""
+    chance = random.Random(11)
+    heads = (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\nhello",
+        b"HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.0 302 Found\r\nLocation: https://example.com/\xc3\xbc\r\n\r\n",
+        b"HTTP/1.1 410 Gone\r\nx-lq-retry: no\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n",
+    )
+    odd = (
+        b"\x00",
+        b"\xff",
+        b"\r",
+        b"\n",
+        b"\r\n\r\n",
+        b":",
+        b" ",
+        b"9" * 30,
+        b"-",
+        b"\xed\xa0\x80",
+    )
+
+    async def serve(wire: Wire) -> None:
+        await request(wire)
+        answer = bytearray(chance.choice(heads))
+        for _ in range(chance.randrange(1, 6)):
+            at = chance.randrange(len(answer))
+            answer[at : at + chance.randrange(3)] = chance.choice(odd)
+        await wire.send(bytes(answer))
+
+    async with listening(serve) as port:
+        for _ in range(300):
+            outcome = await target.deliver(run_of(port, timeout_ms=1000))
+            assert outcome.status != 400
+            assert (outcome.error is None) == (outcome.kind is OutcomeKind.SUCCEEDED)
+            for text in (outcome.error or "", *outcome.headers.values()):
+                text.encode("utf-8")
+            assert outcome.error is None or outcome.error.isprintable()
+
+
+async def test_an_answer_of_an_old_server(target: HttpTarget) -> None:
+    outcome = await call(target, says(b"HTTP/1.0 200 OK\r\n\r\nuntil the end"))
+    assert (outcome.kind, outcome.body) == (OutcomeKind.SUCCEEDED, b"until the end")
+
+
+async def test_a_server_that_does_not_speak_tls(target: HttpTarget) -> None:
+    async def serve(wire: Wire) -> None:
+        await wire.reader.read(100)
+        await wire.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with listening(serve) as port:
+        outcome = await target.deliver(run_of(port, target=f"https://127.0.0.1:{port}/"))
+    failed(outcome, "tls_error: ")
+
+
 @pytest.mark.parametrize("status", [0, 1, 99, 600, 999])
 async def test_a_status_outside_http(target: HttpTarget, status: int) -> None:
     answer = b"HTTP/1.1 %03d Odd\r\nContent-Length: 0\r\n\r\n" % status
@@ -446,8 +505,9 @@ async def test_cookies_are_forgotten(target: HttpTarget, method: str) -> None:
 
     async with listening(serve) as port:
         for _ in range(2):
-            outcome = await target.deliver(run_of(port, method=method))
-            assert outcome.kind is OutcomeKind.SUCCEEDED
+            # By its name: cookies of bare addresses are kept by nobody.
+            named = run_of(port, method=method, target=f"http://localhost:{port}/")
+            assert (await target.deliver(named)).kind is OutcomeKind.SUCCEEDED
     assert len(seen) == 2
     assert not any(b"cookie" in one.lower() for one in seen)
 

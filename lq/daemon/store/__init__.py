@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from lq.model import (
     Attempt,
@@ -61,12 +61,17 @@ Wanted = Callable[[], tuple[Sequence[ClaimRequest], int]]
 
 
 class ResolvedEdit(Struct, frozen=True, kw_only=True):
-    """An Edit whose relative times the engine has turned into instants."""
+    """An Edit whose relative times the engine has turned into instants.
+
+    Shape: `not_before` and `due_at` are None where the time stays. A job that was put off
+    because its endpoint is not to be called is due again when target or headers change.
+    """
 
     edit: Edit
+    now: int
     not_before: int | None = None
     due_at: int | None = None
-    expires_at: int | None = None
+    expires_at: int | UnsetType | None = UNSET
 
 
 class Store(Protocol):

@@ -36,19 +36,26 @@ def edit(tx: Transaction, ref: Ref, wanted: ResolvedEdit) -> Job | Conflict | No
         return None
     job, change = rows.job(found), wanted.edit
     if job.state is not State.PENDING:
-        hint = "push again with its key to make a successor" if job.key else "push a new item"
-        return Conflict(f"item {job.id} is {job.state}; only waiting items change", hint=hint)
+        return Conflict(
+            f"item {job.id} is {job.state}; only waiting items change",
+            hint=_instead_of_editing(job),
+        )
 
     def kept(value: Any, present: Any) -> Any:
         return present if value is UNSET else value
 
-    timed = wanted.due_at is not None
+    not_before, due_at, error = job.not_before, job.due_at, job.error
+    if _frees(job, wanted):
+        due_at, error = max(not_before, wanted.now), None
+    if wanted.not_before is not None and wanted.due_at is not None:
+        not_before, due_at = wanted.not_before, wanted.due_at
     tx.change(
         "edit_job",
         seq=job.seq,
-        not_before=wanted.not_before if timed else job.not_before,
-        due_at=wanted.due_at if timed else job.due_at,
-        expires_at=job.expires_at if wanted.expires_at is None else wanted.expires_at,
+        not_before=not_before,
+        due_at=due_at,
+        error=error,
+        expires_at=kept(wanted.expires_at, job.expires_at),
         target=kept(change.target, job.target),
         method=kept(change.method, job.method),
         headers=rows.headers_text(kept(change.headers, job.headers)),
@@ -60,6 +67,22 @@ def edit(tx: Transaction, ref: Ref, wanted: ResolvedEdit) -> Job | Conflict | No
     if change.payload is not UNSET:
         tx.change("replace_payload", seq=job.seq, body=change.payload)
     return _reread(tx, job)
+
+
+def _frees(job: Job, wanted: ResolvedEdit) -> bool:
+    """Whether an edit leads a job away from the endpoint whose verdict has put it off."""
+    target, headers = wanted.edit.target, wanted.edit.headers
+    elsewhere = (target is not UNSET and target != job.target) or (
+        headers is not UNSET and headers != job.headers
+    )
+    held = job.failures == 0 and job.due_at > max(job.not_before, wanted.now)
+    return elsewhere and held
+
+
+def _instead_of_editing(job: Job) -> str:
+    if job.state in FINISHED:
+        return "retry it to make it wait again"
+    return "push again with its key to make a successor" if job.key else "push a new item"
 
 
 def revive(tx: Transaction, ref: Ref, now: int) -> Job | Conflict | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import errno
 import io
 import os
 import re
@@ -20,11 +21,16 @@ from aiohttp import hdrs
 from yarl import URL
 
 from lq.clock import Clock
+from lq.daemon.egress import Egress, parse_target
 from lq.daemon.targets.request import USER_AGENT, Signer
+from lq.errors import RequestError
 from lq.model import HeadAnswer, Outcome, OutcomeKind, Run
 from lq.when import format_duration
 
 MAX_BODY = 64 * 1024
+_MOST_TARGETS = 10_000
+# Nothing was sent, and it is no fault of the job's or its target's.
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _MOST_RETRY_AFTER_MS = 24 * 3_600_000
 _KEPT_HEADERS = ("Content-Type", "Location", "Retry-After", "x-lq-retry", "x-request-id")
 # The published JavaScript handlers read only the first chunk of a body; it was seen to hold
@@ -42,9 +48,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u20
 class HttpTarget:
     """The way out over HTTP. Open between `__aenter__` and `__aexit__`."""
 
-    def __init__(self, signer: Signer, clock: Clock) -> None:
+    def __init__(self, signer: Signer, egress: Egress, clock: Clock) -> None:
         self._signer = signer
+        self._egress = egress
         self._clock = clock
+        self._blocked: dict[str, str | None] = {}
 
     async def __aenter__(self) -> HttpTarget:
         self._session = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S))
@@ -61,6 +69,8 @@ class HttpTarget:
     async def deliver(self, run: Run) -> Outcome:
         """Make the call of a run and say what came of it."""
         job = run.job
+        if blocked := self._why_blocked(job.target):
+            return Outcome(kind=OutcomeKind.FAILED, error=blocked)
         try:
             headers = self._signer.headers(run, self._clock.now(), os.urandom(8).hex())
             session = self._session if job.method in {"POST", "PATCH"} else self._single
@@ -75,14 +85,21 @@ class HttpTarget:
                 body, truncated = await _read(response)
             return _outcome(run, response, body, truncated, self._clock.now())
         except _EXPECTED as error:
+            if isinstance(error, OSError) and error.errno in _SHORTAGES:
+                shortage = f"lq itself lacks something to call with: {os.strerror(error.errno)}"
+                return Outcome(kind=OutcomeKind.INTERRUPTED, error=shortage)
             return Outcome(kind=OutcomeKind.FAILED, error=_reason(error, job.timeout_ms))
 
     async def head(self, target: str, headers: Mapping[str, str], timeout_ms: int) -> HeadAnswer:
         """Ask an endpoint to prove that it knows the secret."""
+        if blocked := self._why_blocked(target):
+            return HeadAnswer(error=blocked)
+        if not any(name.lower() == "user-agent" for name in headers):
+            headers = {"User-Agent": USER_AGENT, **headers}
         try:
             async with self._single.head(
                 _url(target),
-                headers={"User-Agent": USER_AGENT, **headers},
+                headers=headers,
                 timeout=_timeout(timeout_ms),
                 allow_redirects=False,
             ) as response:
@@ -90,6 +107,18 @@ class HttpTarget:
                 return HeadAnswer(status=response.status, signatures=signatures)
         except _EXPECTED as error:
             return HeadAnswer(error=_reason(error, timeout_ms))
+
+    def _why_blocked(self, target: str) -> str | None:
+        """Why a stored target may not be called any more: the configuration may have changed."""
+        if target not in self._blocked:
+            if len(self._blocked) >= _MOST_TARGETS:
+                self._blocked.clear()
+            try:
+                self._egress.check(parse_target(target))
+                self._blocked[target] = None
+            except RequestError as error:
+                self._blocked[target] = f"target_blocked: {error.message}"
+        return self._blocked[target]
 
 
 # What a hostile or absent peer can make of a call. ValueError: a URL or header that aiohttp

@@ -33,13 +33,20 @@ from tests.support.jobs import (
     fail,
     new_job,
     push_running,
+    release,
     succeed,
 )
 
 from .conftest import OpenStore
 
 KEY = ByKey("q", "k")
-NO_EDIT = ResolvedEdit(edit=Edit())
+
+
+def resolved(edit: Edit, **members: Any) -> ResolvedEdit:
+    return ResolvedEdit(edit=edit, now=START, **members)
+
+
+NO_EDIT = resolved(Edit())
 Verb = Callable[[Store, Ref], Any]
 
 VERBS: dict[str, Verb] = {
@@ -133,21 +140,22 @@ async def test_cancel_twice(store: Store) -> None:
 
 EDITS: list[tuple[ResolvedEdit, dict[str, Any]]] = [
     (NO_EDIT, {}),
-    (ResolvedEdit(edit=Edit(payload=b"")), {"payload": b""}),
-    (ResolvedEdit(edit=Edit(content_type=None)), {"content_type": None}),
-    (ResolvedEdit(edit=Edit(content_type="a/b")), {"content_type": "a/b"}),
-    (ResolvedEdit(edit=Edit(target="https://e.com/")), {"target": "https://e.com/"}),
-    (ResolvedEdit(edit=Edit(method="GET")), {"method": "GET"}),
-    (ResolvedEdit(edit=Edit(headers={})), {"headers": {}}),
-    (ResolvedEdit(edit=Edit(headers={"a": "ü"})), {"headers": {"a": "ü"}}),
-    (ResolvedEdit(edit=Edit(retry=RetryPolicy(2, (1, 2)))), {"retry": RetryPolicy(2, (1, 2))}),
-    (ResolvedEdit(edit=Edit(timeout_ms=1)), {"timeout_ms": 1}),
-    (ResolvedEdit(edit=Edit(labels=())), {"labels": ()}),
+    (resolved(Edit(payload=b"")), {"payload": b""}),
+    (resolved(Edit(content_type=None)), {"content_type": None}),
+    (resolved(Edit(content_type="a/b")), {"content_type": "a/b"}),
+    (resolved(Edit(target="https://e.com/")), {"target": "https://e.com/"}),
+    (resolved(Edit(method="GET")), {"method": "GET"}),
+    (resolved(Edit(headers={})), {"headers": {}}),
+    (resolved(Edit(headers={"a": "ü"})), {"headers": {"a": "ü"}}),
+    (resolved(Edit(retry=RetryPolicy(2, (1, 2)))), {"retry": RetryPolicy(2, (1, 2))}),
+    (resolved(Edit(timeout_ms=1)), {"timeout_ms": 1}),
+    (resolved(Edit(labels=())), {"labels": ()}),
     (
-        ResolvedEdit(edit=Edit(), not_before=START - 5, due_at=START),
+        resolved(Edit(), not_before=START - 5, due_at=START),
         {"not_before": START - 5, "due_at": START},
     ),
-    (ResolvedEdit(edit=Edit(), expires_at=START + 1), {"expires_at": START + 1}),
+    (resolved(Edit(), expires_at=START + 1), {"expires_at": START + 1}),
+    (resolved(Edit(), expires_at=None), {"expires_at": None}),
 ]
 
 
@@ -167,10 +175,37 @@ async def test_edit_changes_what_it_names_and_nothing_else(
     await assert_counts(store)
 
 
+@pytest.mark.parametrize(
+    ("edit", "due_at", "error"),
+    [
+        (Edit(target="https://e.com/"), START + 5, None),
+        (Edit(headers={"a": "b"}), START + 5, None),
+        (Edit(target="https://example.com/"), START + 30_000, "held"),
+        (Edit(payload=b"new"), START + 30_000, "held"),
+    ],
+)
+async def test_edit_leads_a_job_away_from_the_endpoint_that_held_it(
+    store: Store, edit: Edit, due_at: int, error: str | None
+) -> None:
+    run = await push_running(store)
+    await store.settle(release(run, due_at=START + 30_000))
+    edited = await store.edit(ById(run.job.id), ResolvedEdit(edit=edit, now=START + 5))
+    assert edited is not None
+    assert (edited.due_at, edited.error, edited.not_before) == (due_at, error, START)
+
+
+async def test_a_cancelled_call_counts_as_an_attempt(store: Store) -> None:
+    run = await push_running(store)
+    cancelled = await store.cancel(ById(run.job.id), START)
+    assert cancelled is not None
+    assert cancelled.failures == 1
+    await assert_counts(store)
+
+
 async def test_edit_finds_by_key_the_one_that_waits(store: Store) -> None:
     await push_running(store, key="k")
     successor = await store.push(new_job(key="k"))
-    edited = await store.edit(KEY, ResolvedEdit(edit=Edit(payload=b"new")))
+    edited = await store.edit(KEY, resolved(Edit(payload=b"new")))
     assert edited is not None
     assert (edited.id, edited.payload) == (successor.job.id, b"new")
 
@@ -181,8 +216,9 @@ async def test_edit_what_runs_or_is_finished(store: Store) -> None:
         with pytest.raises(Conflict, match="RUNNING"):
             await store.edit(ref, NO_EDIT)
     await store.settle(succeed(run))
-    with pytest.raises(Conflict, match="COMPLETED"):
+    with pytest.raises(Conflict, match="COMPLETED") as refused:
         await store.edit(ById(run.job.id), NO_EDIT)
+    assert "retry it" in str(refused.value.hint)
 
 
 @pytest.mark.parametrize("end", [succeed, bury, None])

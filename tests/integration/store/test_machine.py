@@ -82,6 +82,7 @@ class Known(Struct):
         assert self.may(verb), (verb, self.state)
         self.state = MOVES[verb].to
         self.finished_at = now if self.state in FINISHED else None
+        self.failures += verb == "cancel" and self.run_id is not None  # its call was made
         self.run_id = None
 
 
@@ -311,7 +312,7 @@ class Verbs(RuleBasedStateMachine):
         self.pushes += 1
         edit = Edit(payload=b"%d" % self.pushes)
         at = self.now + ahead_ms
-        resolved = ResolvedEdit(edit=edit, not_before=at, due_at=at)
+        resolved = ResolvedEdit(edit=edit, now=self.now, not_before=at, due_at=at)
         if self.changed("edit", job, self.store.edit(ById(job.new.id), resolved)):
             job.payload = b"%d" % self.pushes
             job.not_before = job.due_at = at

@@ -150,15 +150,16 @@ WHERE r.queue_id = (SELECT id FROM queues WHERE name = :queue) AND r.key = :key
   AND r.state = 'RUNNING';
 
 -- name: cancel_job
--- Cancel an unprocessed job; a run of it that still goes on changes nothing any more.
-UPDATE jobs SET state = 'CANCELLED', run_id = NULL, finished_at = :now, error = 'cancelled'
+-- Cancel an unprocessed job; a run of it that still goes on counts, but changes nothing any more.
+UPDATE jobs SET state = 'CANCELLED', failures = failures + (run_id IS NOT NULL), run_id = NULL,
+    finished_at = :now, error = 'cancelled'
 WHERE seq = :seq AND state IN ('PENDING', 'RUNNING');
 
 -- name: edit_job
 -- Change a waiting job.
 UPDATE jobs SET not_before = :not_before, due_at = :due_at, expires_at = :expires_at,
     target = :target, method = :method, headers = :headers, content_type = :content_type,
-    retry = :retry, timeout_ms = :timeout_ms, labels = :labels
+    retry = :retry, timeout_ms = :timeout_ms, labels = :labels, error = :error
 WHERE seq = :seq AND state = 'PENDING';
 
 -- name: revive_job
