@@ -437,7 +437,9 @@ def _suggestion(path: KeyPath) -> str:
         here |= {other: f"[{other}]" for other in (*_TABLES, "queues")}
     near = [here[other] for other in difflib.get_close_matches(name, here, 1)]
     near = near or [_named(other) for other in _KINDS if other[-1] == name]
-    return f", did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(kinds)}"
+    if near:
+        return f", did you mean {' or '.join(near)}?"
+    return f"; known are {', '.join(here.values())}"
 
 
 def _named(path: KeyPath) -> str:

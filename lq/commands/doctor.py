@@ -84,9 +84,12 @@ def examine(path: str | None, url: str | None, token: str | None) -> Iterator[Fi
             return
     else:
         read = f"{config.path} is valid" if config.path else "no file, so the defaults"
+        if config.variables:
+            read += f", with {', '.join(config.variables)} from the environment"
         yield Finding("configuration", read)
     if local and config:
         yield from examine_folder(config.data_dir)
+        yield from examine_secret(config.data_dir / "secret")
         yield from examine_socket(config.socket)
     yield from examine_daemon(common.connect(path, url, token), config if local else None)
 
@@ -96,7 +99,8 @@ def examine_folder(folder: Path) -> Iterator[Finding]:
     check = "data folder"
     try:
         loose = folder.stat().st_mode & 0o077
-        files = [file for file in folder.iterdir() if file.stat().st_mode & 0o077]
+        others = (file for file in folder.iterdir() if file.name != "secret")
+        files = [file for file in others if file.stat().st_mode & 0o077]
         free = shutil.disk_usage(folder).free
     except FileNotFoundError:
         yield Finding(check, f"{folder} is not there yet", "`lq serve` makes it.")
@@ -115,6 +119,28 @@ def examine_folder(folder: Path) -> Iterator[Finding]:
         yield Finding(check, f"{folder} is yours alone")
     size = f"{free >> 20} MiB are free in {folder}"
     yield Finding("disk", size, "Make room: a full disk refuses pushes." if free < ENOUGH else None)
+
+
+def examine_secret(path: Path) -> Iterator[Finding]:
+    """Whether the signing secret is there, and nobody else's."""
+    check = "secret"
+    try:
+        loose = path.stat().st_mode & 0o077
+    except FileNotFoundError:
+        if path.parent.exists():
+            cure = "Put it back, or start lq for a new one and give that to the handlers."
+            yield Finding(check, f"there is no signing secret at {path}", cure)
+        return
+    except OSError:
+        return  # the data folder's finding says why
+    if loose:
+        cure = (
+            f"chmod 600 {quote(str(path))}; if others may have read it, delete it, start lq for a"
+            " new one, and give that to the handlers."
+        )
+        yield Finding(check, f"{path} is open to other users", cure)
+    else:
+        yield Finding(check, f"{path} is yours alone")
 
 
 def examine_socket(socket: Path) -> Iterator[Finding]:

@@ -51,6 +51,7 @@ def explain(error: LqError) -> int:
             hint = "Say --target URL, or set `target` for the queue in lq.toml, at [queues.NAME]."
     if isinstance(error, ApiError):
         hint = _HINTS.get(error.status, hint)
+    if isinstance(error, ApiError | ValidationError):
         message, hint = _in_options(message), hint and _in_options(hint)
     complain(message, hint)
     if isinstance(error, Unreachable):

@@ -122,6 +122,8 @@ class Dispatcher:
         self._claiming_ended = asyncio.Event()
         self._claiming_ended.set()
         self._runs: set[asyncio.Task[None]] = set()
+        # Those of them that wait for a HEAD: a stop need not wait for that.
+        self._uncalled: set[asyncio.Task[None]] = set()
         # Ends that the store could not record yet.
         self._stuck = 0
         self._complained_at: float | None = None
@@ -180,6 +182,8 @@ class Dispatcher:
         self._stopping.set()
         self._wake.set()
         await self._claiming_ended.wait()
+        for task in self._uncalled:
+            task.cancel()
         left = asyncio.ensure_future(self._all_ended())
         cutting = asyncio.ensure_future(self._cut.wait())
         await asyncio.wait(
@@ -277,9 +281,13 @@ class Dispatcher:
         if isinstance(verdict, asyncio.Task):
             # A HEAD may hang: that must hold up no more than this queue.
             self._lanes.step_aside()
+            task = asyncio.current_task()
+            assert task is not None
+            self._uncalled.add(task)
             try:
                 await asyncio.shield(verdict)
             finally:
+                self._uncalled.discard(task)
                 fits = self._lanes.step_back()
             verdict = self._endpoints.admit(job)
             if verdict is None and not fits:

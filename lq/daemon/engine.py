@@ -237,12 +237,19 @@ class Engine:
         if stored is None and name in self._config.queues:
             stored = Queue(name=name, created_at=0, settings=QueueSettings())
         if stored is None:
-            raise NotFound(f"there is no queue {name!r}", hint="queues appear with a first push")
+            raise NotFound(
+                f"there is no queue {name!r}",
+                hint="queues come into being with their first push, pause or change of settings",
+            )
         return self._resolver.shown(stored)
 
     async def edit_queue(self, name: str, edit: QueueEdit) -> Queue:
-        """Change a queue's settings or pause, effective at once."""
+        """Change a queue's settings or pause, effective at once.
+
+        Raises: Conflict when the configuration sets what would change.
+        """
         self._refuse_when_stopping()
+        self._resolver.refuse_fixed(name, edit)
         if isinstance(edit.target, str):
             edit = replace(edit, target=self._resolver.target(edit.target))
         if edit.paused_until is not UNSET and edit.paused_until is not None:

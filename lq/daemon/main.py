@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import random
+import shutil
 import signal
 import socket
 import stat
@@ -60,7 +61,7 @@ def serve(config: Config) -> int:
         cause = _start_error(error)
         print(f"lq: {cause.message}", file=sys.stderr)
         if cause.hint:
-            print(f"    {cause.hint}", file=sys.stderr)
+            print(f"hint: {cause.hint}", file=sys.stderr)
         return cause.exit_code
     return 0
 
@@ -107,7 +108,7 @@ async def daemon(
     """
     clock = clock or SystemClock()
     egress = _egress(config)
-    store = await open_store(config.data_dir)
+    store = await open_store(_data_dir(config))
     async with contextlib.AsyncExitStack() as opened:
         opened.push_async_callback(store.close)
         secret = load_secret(config.data_dir)
@@ -175,10 +176,11 @@ async def daemon(
 async def _listening(config: Config, api: Api) -> AsyncIterator[int]:
     """Serve the API on the TCP address and the unix socket; gives the TCP port."""
     async with contextlib.AsyncExitStack() as opened:
-        tcp = opened.enter_context(_bind(config))
+        # The unix socket first: whoever finds the port open goes on to use the socket.
         unix = opened.enter_context(_bind_unix(config.socket))
         opened.callback(config.socket.unlink, missing_ok=True)
-        for trusted, listener in ((False, tcp), (True, unix)):
+        tcp = opened.enter_context(_bind(config))
+        for trusted, listener in ((True, unix), (False, tcp)):
             server = api.server(trusted=trusted)
             runner = web.ServerRunner(server, shutdown_timeout=_LAST_ANSWERS_S)
             opened.push_async_callback(runner.cleanup)
@@ -218,6 +220,7 @@ def _bind_unix(path: Path) -> socket.socket:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         listener.bind(str(path))
         path.chmod(0o600)
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise StartError(f"cannot listen on {path}: {error.strerror or error}") from error
@@ -238,13 +241,31 @@ def _answers(path: Path) -> bool:
     return True
 
 
+def _data_dir(config: Config) -> Path:
+    """The data folder, made if need be. Raises: ConfigError when lq cannot keep data there."""
+    folder = config.data_dir
+    why = "is not open to this user"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            return folder
+    except (FileExistsError, NotADirectoryError):
+        why = "is not a folder"
+    except OSError as error:
+        why = f"cannot be made: {error.strerror}"
+    raise ConfigError(
+        f"{config.origin.get('data_dir', 'default')}: data_dir {folder} {why}",
+        hint="set data_dir (or LQ_DATA_DIR) to a folder of your own; lq makes it",
+    )
+
+
 def _egress(config: Config) -> Egress:
     """The egress rule; every target the configuration names must be one it lets pass."""
     try:
         egress = Egress(config.egress.mode, config.egress.allow)
     except ValueError as error:
         where = config.origin.get("egress.allow", "egress.allow")
-        raise ConfigError(f"{where}: [egress] {error}") from error
+        raise ConfigError(f"{where}: [egress] allow: {error}") from error
     for name, settings in config.queues.items():
         if settings.target is not None:
             try:
@@ -278,17 +299,28 @@ class _Signals:
 def _welcome(config: Config, running: Daemon) -> str:
     """Where things are and what to type next."""
     host = f"[{config.host}]" if ":" in config.host else config.host
+    lq = _typed()
+    variables = f"  env     {', '.join(config.variables)}\n" if config.variables else ""
     return (
         f"lq {__version__} is ready (pid {os.getpid()})\n"
         f"  api     http://{host}:{running.port}/api/v1\n"
         f"  socket  {config.socket}\n"
         f"  data    {config.data_dir}\n"
         f"  config  {config.path.absolute() if config.path else 'none: all defaults'}\n"
-        "next, in another terminal:\n"
-        '  lq push --queue mail --target https://example.com/hook --data \'{"to":"ada"}\'\n'
-        "  lq items ls          what waits and runs\n"
-        "  lq doctor            whether all is well"
+        f"{variables}"
+        "next, in another terminal (--no-validate until your handler answers HEAD, signed):\n"
+        f"  {lq} push --queue mail --target https://example.com/hook --no-validate --data 1\n"
+        f"  {lq} items ls   what waits and runs\n"
+        f"  {lq} doctor     whether all is well"
     )
+
+
+def _typed() -> str:
+    """What to type for this lq: its path, as it was started, where a shell would not find it."""
+    started, found = Path(sys.argv[0]), shutil.which("lq")
+    if found and started.exists() and started.samefile(found):
+        return "lq"
+    return f"{sys.executable} -m lq" if started.name == "__main__.py" else str(started)
 
 
 def _log_to_stderr(level: str) -> None:

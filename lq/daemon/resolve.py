@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from lq.config import Config
 from lq.daemon.egress import Egress, parse_target
 from lq.daemon.store import ResolvedEdit
-from lq.errors import Issue, ValidationError
-from lq.model import Edit, NewJob, Push, Queue, QueueSettings, RetryPolicy
+from lq.errors import Conflict, Issue, ValidationError
+from lq.model import Edit, NewJob, Push, Queue, QueueEdit, QueueSettings, RetryPolicy
 from lq.when import MAX_MS
 
 _MOST_TARGETS = 10_000
@@ -43,6 +44,22 @@ class Resolver:
         stored = self._stored.get(name, _NO_SETTINGS)
         configured = self._config.queues.get(name)
         return stored if configured is None else _merged(stored, configured)
+
+    def refuse_fixed(self, name: str, edit: QueueEdit) -> None:
+        """Refuse to store for a queue what the configuration sets. Raises: Conflict."""
+        configured = self._config.queues.get(name, _NO_SETTINGS)
+        keys = [
+            member.removesuffix("_ms")
+            for member in QueueSettings.__struct_fields__
+            if getattr(edit, member, UNSET) is not UNSET and getattr(configured, member) is not None
+        ]
+        if keys:
+            origin = self._config.origin
+            by = {key: origin.get(f"queues.{name}.{key}", "lq.toml") for key in keys}
+            raise Conflict(
+                ", ".join(f"{key} is set by {place}" for key, place in by.items()),
+                hint="nothing was changed; change it there, and restart lq",
+            )
 
     def shown(self, queue: Queue) -> Queue:
         """The queue with what is in force for it, defaults included."""

@@ -26,7 +26,8 @@ def load_secret(folder: Path) -> str:
     if readable_by_others:
         raise ConfigError(
             f"the signing secret {path} can be read by other users",
-            hint=f"chmod 600 {path}, and rotate it if others may have read it",
+            hint=f"chmod 600 {path}; if others may have read it, delete it and start lq for a"
+            " new one, which handlers then need",
         )
     if len(secret) < 32:
         raise ConfigError(

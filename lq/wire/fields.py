@@ -301,9 +301,8 @@ def concurrency_of(value: object) -> int:
 def retry_of(value: object) -> RetryPolicy:
     """A number of retries, or text as in x-lq-retry."""
     if not _is_integer(value) and not isinstance(value, str):
-        raise ValueError(
-            f'expected a number of retries such as 8, or waits such as "10s,1m,1h", got {_kind(value)}'
-        )
+        forms = 'a number of retries such as 8, or waits such as "10s,1m,1h"'
+        raise ValueError(f"expected {forms}, got {_kind(value)}")
     return parse_retry(str(value))
 
 

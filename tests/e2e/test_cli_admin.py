@@ -145,7 +145,7 @@ def test_a_healthy_daemon_has_nothing_wrong(lq: Daemon) -> None:
     assert {line.split()[0] for line in done.stdout.splitlines()} == {"ok"}
     findings = read(lq.cli("doctor", "--json"))
     assert {finding["check"] for finding in findings} == {
-        "configuration", "data folder", "disk", "socket", "daemon", "version", "clock",
+        "configuration", "data folder", "disk", "secret", "socket", "daemon", "version", "clock",
     }  # fmt: skip
     assert all(finding["ok"] for finding in findings)
 
@@ -172,6 +172,16 @@ def test_open_files_are_found_and_cured(lq: Daemon) -> None:
     assert wrong(lq.cli("doctor", "--json"))["data folder"]["cure"] == f"chmod 700 {lq.data}"
     lq.data.chmod(0o700)
     assert lq.cli("doctor").code == 0
+
+
+def test_a_secret_that_is_open_or_gone_is_found(lq: Daemon) -> None:
+    secret = lq.data / "secret"
+    secret.chmod(0o640)
+    found = wrong(lq.cli("doctor", "--json"))
+    assert found.keys() == {"secret"}
+    assert found["secret"]["cure"].startswith(f"chmod 600 {secret}")
+    secret.unlink()
+    assert "no signing secret" in wrong(lq.cli("doctor", "--json"))["secret"]["finding"]
 
 
 def test_a_stopped_daemon_is_found(lq: Daemon) -> None:

@@ -97,7 +97,8 @@ class Api:
         request_id = self._next_id()
         error = ValidationError.of(
             "request",
-            f"expected HTTP/1.1 with lines of at most {MAX_LINE} bytes and an ASCII path",
+            f"expected HTTP/1.1 with lines of at most {MAX_LINE} bytes, an ASCII path, one Host,"
+            " one framing and no control characters",
             "malformed",
         )
         reply = _error(request, error, request_id)

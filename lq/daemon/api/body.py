@@ -18,29 +18,32 @@ LEAST_BYTES_PER_S: Final = 16_384
 """What a body must bring on average once its first seconds are over."""
 
 
-async def read_body(request: web.BaseRequest, limit: int, timeout_s: float) -> bytes:
+async def read_body(request: web.BaseRequest, limit: int, timeout_s: float, hint: str) -> bytes:
     """The whole body.
 
-    Shape: it has `timeout_s`, and as much longer as its bytes take at `LEAST_BYTES_PER_S`.
-    Units: `limit` is bytes. Raises: PayloadTooLarge (before reading, where the length is
-    declared), RequestTimeout, ValidationError when it ends early or is badly framed.
+    Shape: it has `timeout_s`, and as much longer as its bytes take at `LEAST_BYTES_PER_S`;
+    `hint` is for who brings too much. Units: `limit` is bytes. Raises: PayloadTooLarge (before
+    reading, where the length is declared), RequestTimeout, ValidationError when it ends early
+    or is badly framed.
     """
     content = request.content
     length = request.content_length
     if length is not None and length > limit:
-        raise _too_large(limit)
+        raise _too_large(limit, hint)
     try:
         if content.is_eof():
             body = content.read_nowait(-1)
-            if len(body) > limit:
-                raise _too_large(limit)
-            return body
-        return await _receive(request, limit, timeout_s)
+        else:
+            body = await _receive(request, limit, timeout_s)
     except (web.RequestPayloadError, OSError):
         raise ValidationError.of("body", "ended early, or is not framed as HTTP says") from None
+    if len(body) > limit:
+        raise _too_large(limit, hint)
+    return body
 
 
 async def _receive(request: web.BaseRequest, limit: int, timeout_s: float) -> bytes:
+    """What comes of a body, which is over when it is more than `limit`."""
     content = request.content
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -51,7 +54,7 @@ async def _receive(request: web.BaseRequest, limit: int, timeout_s: float) -> by
             while chunk := await content.readany():
                 received += chunk
                 if len(received) > limit:
-                    raise _too_large(limit)
+                    break
                 patience.reschedule(started + timeout_s + len(received) / LEAST_BYTES_PER_S)
     except TimeoutError:
         raise RequestTimeout(
@@ -61,8 +64,5 @@ async def _receive(request: web.BaseRequest, limit: int, timeout_s: float) -> by
     return bytes(received)
 
 
-def _too_large(limit: int) -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"a body has at most {limit} bytes here",
-        hint="keep what is large elsewhere and push where it is (max_payload sets the limit)",
-    )
+def _too_large(limit: int, hint: str) -> PayloadTooLarge:
+    return PayloadTooLarge(f"a body has at most {limit} bytes here", hint=hint)

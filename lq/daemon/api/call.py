@@ -11,6 +11,7 @@ from typing import Final
 
 from aiohttp import web
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lq.daemon.api.body import read_body
 from lq.daemon.auth import allows
@@ -63,13 +64,20 @@ class Call(Struct, kw_only=True):
 
         Raises: Forbidden.
         """
-        if not self.may(*scopes, queue=queue):
-            needed = " or ".join(scopes)
-            place = "" if queue is None else " in this queue"
+        if self.may(*scopes, queue=queue):
+            return
+        name = self.principal.name
+        unlimited = replace(self.principal, queues=())
+        if any(allows(unlimited, scope, queue) for scope in scopes):
+            place = "this belongs to none" if queue is None else "this is none of them"
             raise Forbidden(
-                f"the token {self.principal.name} lacks the scope {needed}{place}",
-                hint="make one that has it with `lq tokens create NAME --scope SCOPE`",
+                f"the token {name} is limited to its queues, and {place}",
+                hint="make one for it with `lq tokens create`, or one without --queue for all",
             )
+        raise Forbidden(
+            f"the token {name} lacks the scope {' or '.join(scopes)}",
+            hint="make one that has it with `lq tokens create NAME --scope SCOPE`",
+        )
 
     async def require_item(self, *scopes: Scope) -> None:
         """Hide the items of queues that the token does not reach: they are not found.
@@ -88,8 +96,10 @@ class Call(Struct, kw_only=True):
 
     async def payload(self) -> bytes:
         """The body, opaque bytes. Raises: PayloadTooLarge, RequestTimeout, ValidationError."""
-        return await read_body(self.request, self.engine.max_payload, self.body_timeout_s)
+        hint = "keep what is large elsewhere and push where it is (max_payload sets the limit)"
+        return await read_body(self.request, self.engine.max_payload, self.body_timeout_s, hint)
 
     async def document(self) -> bytes:
         """The JSON body of an admin request. Raises: as `payload`."""
-        return await read_body(self.request, MAX_DOCUMENT, self.body_timeout_s)
+        hint = "this limit is fixed; payloads belong into a push"
+        return await read_body(self.request, MAX_DOCUMENT, self.body_timeout_s, hint)

@@ -21,6 +21,7 @@ _READER = (Scope.READ, Scope.PUSH)
 
 
 async def push(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     payload = await call.payload()
     wanted = wire.decode_push(call.queue, call.request.raw_headers, payload)
     if not wanted.validate and not call.may(Scope.ADMIN, queue=call.queue):
@@ -49,10 +50,12 @@ async def edit(call: Call) -> Reply:
 
 
 async def run(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     return Reply(wire.encode_item(await call.engine.run_now(call.ref)))
 
 
 async def retry(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     return Reply(wire.encode_item(await call.engine.retry(call.ref)))
 
 

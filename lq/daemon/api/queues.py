@@ -23,6 +23,7 @@ async def show(call: Call) -> Reply:
 
 
 async def edit(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     wanted = wire.decode_queue_edit(await call.document(), call.now)
     return Reply(wire.encode_queue(await call.engine.edit_queue(call.queue, wanted)))
 
@@ -33,6 +34,8 @@ async def pause(call: Call) -> Reply:
 
 
 async def resume(call: Call) -> Reply:
+    wire.refuse_query(call.query)
+    await call.engine.queue(call.queue)  # nothing comes into being by going on
     wanted = QueueEdit(paused=False, paused_until=None)
     return Reply(wire.encode_queue(await call.engine.edit_queue(call.queue, wanted)))
 

@@ -10,6 +10,7 @@ import asyncio
 import email.utils
 import errno
 import io
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ from lq.errors import RequestError
 from lq.model import HeadAnswer, Outcome, OutcomeKind, Run
 from lq.when import format_duration
 
+log = logging.getLogger(__name__)
+
 MAX_BODY = 64 * 1024
 _MOST_TARGETS = 10_000
 # Nothing was sent, and it is no fault of the job's or its target's.
@@ -36,6 +39,7 @@ _KEPT_HEADERS = ("Content-Type", "Location", "Retry-After", "x-lq-retry", "x-req
 # The published JavaScript handlers read only the first chunk of a body; it was seen to hold
 # what one write brings, up to about 60 kB, and less on slow networks.
 _FIRST_CHUNK = 16 * 1024
+_MOST_WARNED = 10_000
 # Above this aiohttp warns that one write would hold up the loop.
 _MOST_AT_ONCE = 1 << 20
 # Shorter than the 5 s after which node closes an idle connection: a request sent at that
@@ -53,6 +57,7 @@ class HttpTarget:
         self._egress = egress
         self._clock = clock
         self._blocked: dict[str, str | None] = {}
+        self._warned: set[str] = set()
 
     async def __aenter__(self) -> HttpTarget:
         self._session = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S))
@@ -71,6 +76,8 @@ class HttpTarget:
         job = run.job
         if blocked := self._why_blocked(job.target):
             return Outcome(kind=OutcomeKind.FAILED, error=blocked)
+        if job.payload is not None and len(job.payload) > _FIRST_CHUNK:
+            self._warn_of_size(job.target, len(job.payload))
         try:
             headers = self._signer.headers(run, self._clock.now(), os.urandom(8).hex())
             session = self._session if job.method in {"POST", "PATCH"} else self._single
@@ -89,6 +96,21 @@ class HttpTarget:
                 shortage = f"lq itself lacks something to call with: {os.strerror(error.errno)}"
                 return Outcome(kind=OutcomeKind.INTERRUPTED, error=shortage)
             return Outcome(kind=OutcomeKind.FAILED, error=_reason(error, job.timeout_ms))
+
+    def _warn_of_size(self, target: str, size: int) -> None:
+        """Say once for each target that its handler may not read all that it is sent."""
+        if target in self._warned:
+            return
+        if len(self._warned) >= _MOST_WARNED:
+            self._warned.clear()
+        self._warned.add(target)
+        log.warning(
+            "a payload of %d bytes goes to %s: handlers built on the JavaScript SDK read only its"
+            " first chunk, which %d bytes are sure to fit",
+            size,
+            target.partition("?")[0],  # a query may hold a credential
+            _FIRST_CHUNK,
+        )
 
     async def head(self, target: str, headers: Mapping[str, str], timeout_ms: int) -> HeadAnswer:
         """Ask an endpoint to prove that it knows the secret."""
@@ -224,7 +246,7 @@ def _status_text(run: Run, response: aiohttp.ClientResponse, body: bytes) -> str
     if said := printable(body[:1000].decode("utf-8", "replace")):
         text += f": {said[:200]}"
     size = len(run.job.payload or b"")
-    if size > _FIRST_CHUNK and 400 <= status < 500:
+    if size > _FIRST_CHUNK:
         text += (
             f" (the payload has {size} bytes; handlers built on the JavaScript SDK read only its"
             " first chunk)"
@@ -279,8 +301,14 @@ def _reason(error: BaseException, timeout_ms: int) -> str:
             return "closed: the connection was closed before an answer came"
         case aiohttp.ClientResponseError():
             # aiohttp says "status 400" here, for an answer that was no HTTP at all.
-            return f"protocol_error: {printable(error.message)[:200]}"
+            return f"protocol_error: the answer is not HTTP: {_first_line(error.message)}"
         case aiohttp.InvalidURL():
             return "protocol_error: the target is not a URL that can be called"
         case _:
-            return f"protocol_error: {printable(str(error))[:200]}"
+            return f"protocol_error: {_first_line(str(error))}"
+
+
+def _first_line(text: str) -> str:
+    """What a library says, without its drawing of where: "bad status line"."""
+    line = printable(text.strip().partition("\n")[0]).rstrip(":")[:200]
+    return line[:1].lower() + line[1:]

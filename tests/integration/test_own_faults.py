@@ -1,0 +1,163 @@
+"""What is lq's own trouble, or an endpoint's, must not become another job's."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lq.config import EgressConfig, Validate
+from lq.daemon.main import Daemon
+from lq.model import ById, QueueEdit, RetryPolicy, State
+from tests.clock import FakeClock
+from tests.support.handler import Gate, Handler, answers, hangs
+from tests.support.home import Home, eventually, heard, reaches
+
+DAY = 86_400_000
+
+
+async def test_endpoints_that_hang_hold_up_no_other_queue(home: Home, handler: Handler) -> None:
+    """More of them than there are slots in all: the queue of a healthy one does not wait."""
+    async with home.daemon() as running:
+        for number in range(70):
+            handler.on_head(f"/{number}", hangs)
+            await running.engine.push(home.push(f"/{number}", queue=f"dead{number % 5}"))
+        healthy = await running.engine.push(home.push("/healthy", queue="alive"))
+        assert (await handler.next()).job_id == healthy.job.id
+
+
+async def test_no_more_calls_than_the_cap_after_waiting_for_head(
+    home: Home, handler: Handler
+) -> None:
+    """Jobs that stepped aside for their HEAD come back one slot each."""
+    cap = home.config.dispatch.concurrency
+    gate, calls = Gate(handler.signs), Gate()
+    handler.on("/", calls)
+    handler.on_head("/", gate)
+    async with home.daemon() as running:
+        for number in range(cap + 40):
+            await running.engine.push(home.push("/", queue=f"q{number % 10}"))
+        gate.open()
+        await handler.take(cap)
+        await eventually(lambda: _counts(running, cap))
+        calls.open()
+        for number in range(10):
+            await eventually(lambda name=f"q{number}": _finished(running, name))
+
+
+async def _counts(running: Daemon, cap: int) -> bool:
+    queues = await running.engine.queues()
+    return sum(queue.counts.running for queue in queues) == cap
+
+
+async def _finished(running: Daemon, name: str) -> bool:
+    counts = (await running.engine.queue(name)).counts
+    return counts.pending + counts.running + counts.retry == 0
+
+
+async def test_the_deadline_counts_from_when_validation_fails(
+    home: Home, handler: Handler, clock: FakeClock
+) -> None:
+    """A backlog older than the deadline meets a handler that is still booting."""
+    handler.on_head("/", answers(503))
+    async with home.daemon(validate=Validate(deadline_ms=DAY)) as running:
+        await running.engine.edit_queue("q", QueueEdit(paused=True))
+        job = (await running.engine.push(home.push())).job
+        clock.advance(2 * DAY)
+        with running.events.subscribe() as events:
+            await running.engine.edit_queue("q", QueueEdit(paused=False))
+            assert (await heard(events, {"release", "bury"}, job.id)).verb == "release"
+
+
+async def test_a_clock_set_back_prolongs_no_hold(
+    home: Home, handler: Handler, clock: FakeClock
+) -> None:
+    handler.on_head("/", answers(500))
+    async with home.daemon() as running:
+        with running.events.subscribe() as events:
+            first = (await running.engine.push(home.push())).job
+            await heard(events, "release", first.id)
+            clock.step(-30 * DAY)
+            second = (await running.engine.push(home.push())).job
+            await heard(events, "release", second.id)
+            held = await running.engine.get(ById(second.id))
+            assert held.due_at - clock.now() <= 300_000
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """Let this process open no file or socket more than it has open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_lack_of_file_descriptors_costs_no_attempt(
+    home: Home, handler: Handler, clock: FakeClock
+) -> None:
+    async with home.daemon(validate=Validate(default="none")) as running:
+        with running.events.subscribe() as events:
+            with no_more_files():
+                job = (await running.engine.push(home.push(retry=RetryPolicy(0)))).job
+                released = await heard(events, {"release", "bury"}, job.id)
+            assert released.verb == "release"
+            assert "lacks something" in (released.error or "")
+            clock.advance(1000)
+            assert (await handler.next()).attempt == 1
+            await reaches(running, job.id, State.COMPLETED)
+
+
+async def test_a_target_that_is_not_allowed_any_more(home: Home, handler: Handler) -> None:
+    """It was when it was pushed; the configuration has changed since."""
+    async with home.daemon() as running:
+        job = (await running.engine.push(home.push(delay_ms=1000))).job
+    async with home.daemon(egress=EgressConfig()) as running:
+        with running.events.subscribe() as events:
+            await running.engine.run_now(ById(job.id))
+            released = await heard(events, "release", job.id)
+            assert "target_blocked" in (released.error or "")
+    assert handler.calls == []
+
+
+async def test_a_pause_whose_end_moved_away_ends_all_the_same(
+    home: Home, handler: Handler, clock: FakeClock
+) -> None:
+    """The clock is set back between the timer and what it is for."""
+    async with home.daemon() as running:
+        until = clock.now() + 5000
+        await running.engine.edit_queue("q", QueueEdit(paused_until=until))
+        job = (await running.engine.push(home.push())).job
+        await running.engine.resume("q")  # as the timer does, but the time has not come
+        assert (await running.engine.queue("q")).paused
+        clock.advance(5000)
+        assert (await handler.next()).job_id == job.id
+
+
+async def test_a_stop_during_head_leaves_no_attempt(home: Home, handler: Handler) -> None:
+    handler.on_head("/", hangs)
+    async with home.daemon() as running:
+        job = (await running.engine.push(home.push())).job
+        await handler.validated(1)
+        running.cut()
+    async with home.daemon() as running:
+        assert await running.engine.attempts(ById(job.id)) == []
+
+
+async def test_calls_of_a_daemon_that_dies_are_given_back(home: Home, handler: Handler) -> None:
+    handler.on("/", hangs)
+    with pytest.raises(ExceptionGroup, match="unhandled"):
+        async with home.daemon() as running:
+            job = (await running.engine.push(home.push(retry=RetryPolicy(0)))).job
+            await handler.next()
+            raise RuntimeError("a bug")
+    handler.on("/", answers(200))
+    async with home.daemon() as running:
+        assert (await reaches(running, job.id, State.COMPLETED)).failures == 0
+
+
