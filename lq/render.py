@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lq.when import describe_instant, format_duration, parse_rfc3339
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+    from rich.text import Text
 
 Json = dict[str, Any]
 
@@ -40,7 +40,8 @@ _STYLES = {
 _DONE = {"created": "Pushed", "replaced": "Replaced", "kept": "Kept"}
 
 
-LEAST, GAP = 12, 2  # cells: of a column that is cut, and between columns
+LEAST, GAP, ROOM = 12, 2, 32  # cells: of a column that is cut; between two; for the last one
+YIELDING = ("QUEUE", "KEY")  # what is cut first, the last of them before the others
 
 
 class Table(NamedTuple):
@@ -258,32 +259,68 @@ def table_text(table: Table) -> str:
     return "\n".join(line.rstrip() for line in padded)
 
 
-def table_rich(table: Table, width: int) -> RichTable:
-    """A table for a terminal of that width: the first columns that fit, of which the last is cut.
+def table_rich(table: Table, width: int) -> Text:
+    """A table for a terminal of that width: the columns that fit, and always the last one.
 
-    Shape: columns without a single value are left out, and the first is always whole.
+    Shape: columns without a single value are left out, and the first is always whole. Where
+    too little room is left for the last column, which says what came of a row, it stands on a
+    dim line below its row. Else KEY and QUEUE are the first to be cut, and to go.
     """
-    from rich.cells import cell_len
-    from rich.table import Table as RichTable
+    from rich.cells import cell_len, set_cell_size
     from rich.text import Text
 
-    shown = RichTable(box=None, pad_edge=False, header_style="bold")
     columns = [*zip(table.headings, *table.rows, strict=True)]
-    kept: list[int] = []
-    for i, column in enumerate(columns):
-        needed = max(map(cell_len, column))
-        if not any(column[1:]):
-            continue
-        if kept and width < min(needed, LEAST):
-            break
-        kept.append(i)
-        most = max(width, LEAST) if kept[1:] else needed
-        shown.add_column(column[0], no_wrap=True, overflow="ellipsis", max_width=most)
-        width -= needed + GAP
+    needed = {
+        i: max(map(cell_len, column)) for i, column in enumerate(columns) if any(column[1:])
+    } or {0: cell_len(table.headings[0])}
+    last = len(columns) - 1
+    room = width - sum(cells + GAP for i, cells in needed.items() if i != last)
+    below = last in needed and len(needed) > 1 and room < min(needed[last], ROOM)
+    if below:
+        del needed[last]
+    elif last in needed and len(needed) > 1:
+        needed[last] = min(needed[last], room)
+    widths = _fitted(needed, table.headings, width)
+    shown = Text(no_wrap=True, overflow="ellipsis")
+
+    def add(row: Sequence[str], styles: Sequence[str]) -> None:
+        cells = [(_cut(row[i], cells), styles[i], cells) for i, cells in widths.items()]
+        while len(cells) > 1 and not cells[-1][0]:
+            cells.pop()
+        for text, style, size in cells[:-1]:
+            shown.append(set_cell_size(text, size), style).append(" " * GAP)
+        shown.append(*cells[-1][:2])
+
+    add(table.headings, ["bold"] * len(table.headings))
     for row in table.rows:
-        styles = [_STYLES.get(cell.partition(",")[0], "") for cell in row]
-        shown.add_row(*(Text(row[i], styles[i]) for i in kept))
+        shown.append("\n")
+        add(row, [_STYLES.get(cell.partition(",")[0], "") for cell in row])
+        if below and row[last]:
+            shown.append(f"\n{' ' * GAP}{_cut(row[last], max(width - GAP, LEAST))}", "dim")
     return shown
+
+
+def _fitted(needed: Mapping[int, int], headings: Sequence[str], width: int) -> dict[int, int]:
+    """The widths of the columns that a line can hold, the names of people's making cut first."""
+    widths = dict(needed)
+    first = min(widths)
+
+    def excess() -> int:
+        return sum(cells + GAP for cells in widths.values()) - GAP - width
+
+    yielding = [i for i in widths if headings[i] in YIELDING and i != first]
+    for i in reversed(yielding):
+        widths[i] = max(min(widths[i], LEAST), widths[i] - max(excess(), 0))
+    for i in (*reversed(yielding), *sorted(needed, reverse=True)):
+        if excess() > 0 and i in widths and i != first:
+            del widths[i]
+    return widths
+
+
+def _cut(text: str, width: int) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= width else f"{set_cell_size(text, max(width - 1, 0))}…"
 
 
 def _table(headings: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Table:

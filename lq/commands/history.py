@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -20,8 +20,12 @@ def history(
     *,
     queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Of this queue.")] = None,
     state: Annotated[
-        Literal["COMPLETED", "FAILED", "CANCELLED"] | None,
-        typer.Option(help="In this state.", case_sensitive=False),
+        str | None,
+        typer.Option(
+            metavar="STATE",
+            help="COMPLETED, FAILED or CANCELLED.",
+            autocompletion=lambda: ["COMPLETED", "FAILED", "CANCELLED"],
+        ),
     ] = None,
     key: Annotated[str | None, typer.Option(metavar="KEY", help="With this key.")] = None,
     label: Annotated[str | None, typer.Option(metavar="LABEL", help="With this label.")] = None,

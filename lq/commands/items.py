@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -37,8 +37,12 @@ def list_items(
     *,
     queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Of this queue.")] = None,
     state: Annotated[
-        Literal["PENDING", "RUNNING", "RETRY", "COMPLETED", "FAILED", "CANCELLED"] | None,
-        typer.Option(help="In this state, a finished one too.", case_sensitive=False),
+        str | None,
+        typer.Option(
+            metavar="STATE",
+            help="PENDING, RUNNING or RETRY; or a finished one, as in `lq history`.",
+            autocompletion=lambda: ["PENDING", "RUNNING", "RETRY"],
+        ),
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="LABEL", help="With this label.")] = None,
     limit: Limit = None,
@@ -46,7 +50,7 @@ def list_items(
     as_json: AsJson = False,
     quiet: IdsOnly = False,
 ) -> None:
-    """List the items that wait or run: running ones first, then the soonest due of each queue."""
+    """List the items that run, then those that wait, by queue, the soonest due first."""
     from lq.render import items_table
 
     found = common.listing(client.items, limit, everything, queue=queue, state=state, label=label)

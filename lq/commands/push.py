@@ -196,7 +196,9 @@ def follow(client: Client, item_id: str, timeout_ms: int | None) -> Json:
     while True:
         item = client.item(item_id)
         if sys.stderr.isatty():
-            told = tell_attempts(client, item_id, told)
+            ended = tell_attempts(client, item_id, told)
+            if ended[told:]:
+                told, said = len(ended), ended[-1].get("error")
         if item["state"] in FINISHED:
             return item
         reason = item.get("error") if item["state"] in WAITING else None
@@ -220,14 +222,14 @@ def tell_reason(item: Json) -> None:
     note(f"{item['id']} waits, {due(item, now())}: {clean(item['error'])}")
 
 
-def tell_attempts(client: Client, item_id: str, told: int) -> int:
-    """Say on stderr how the attempts beyond the first `told` ended; how many are told now."""
+def tell_attempts(client: Client, item_id: str, told: int) -> list[Json]:
+    """Say on stderr how the attempts beyond the first `told` ended; all that have."""
     from lq.render import attempt_line
 
     ended = [attempt for attempt in client.attempts(item_id) if "ms" in attempt]
     for attempt in ended[told:]:
         note(attempt_line(attempt))
-    return len(ended)
+    return ended
 
 
 def show_outcome(item: Json, *, as_json: bool) -> None:

@@ -309,7 +309,8 @@ def _welcome(config: Config, running: Daemon) -> str:
         f"  config  {config.path.absolute() if config.path else 'none: all defaults'}\n"
         f"{variables}"
         "next, in another terminal (--no-validate until your handler answers HEAD, signed):\n"
-        f"  {lq} push --queue mail --target https://example.com/hook --no-validate --data 1\n"
+        f"  {lq} push --queue mail --target https://example.com/hook --no-validate"
+        ' --data \'{"to":"ada"}\'\n'
         f"  {lq} items ls   what waits and runs\n"
         f"  {lq} doctor     whether all is well"
     )

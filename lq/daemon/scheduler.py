@@ -87,6 +87,7 @@ class Scheduler:
             stepped = now - self.ticked_at * 1000 - offset
             if abs(stepped) >= _STEP_MS:
                 log.warning("clock stepped %+.0f s", stepped / 1000)
+                self.at(Timer.PRUNE, now)  # it was set by the clock that was wrong
             offset += stepped
             next_due = self.tick(now)
             sleep_ms = _MOST_SLEEP_MS if next_due is None else min(next_due - now, _MOST_SLEEP_MS)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lq import __version__
 from lq.client import Client
 
@@ -172,6 +174,23 @@ def test_open_files_are_found_and_cured(lq: Daemon) -> None:
     assert wrong(lq.cli("doctor", "--json"))["data folder"]["cure"] == f"chmod 700 {lq.data}"
     lq.data.chmod(0o700)
     assert lq.cli("doctor").code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (("items", "show"), "id"),
+        (("items", "cancel"), "id"),
+        (("queues", "resume"), "queue"),
+        (("tokens", "revoke"), "name"),
+    ],
+)
+def test_an_empty_argument_is_a_usage_error(
+    lq: Daemon, command: tuple[str, ...], name: str
+) -> None:
+    done = lq.cli(*command, "")
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"lq: {name}: must not be empty\nhint: ")
 
 
 def test_a_secret_that_is_open_or_gone_is_found(lq: Daemon) -> None:

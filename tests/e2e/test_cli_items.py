@@ -192,10 +192,11 @@ def test_a_terminal_shows_a_table_that_fits(lq: Daemon, endpoint: Endpoint) -> N
     endpoint.on("/", lambda _: Answer(410, b"[red]" + b"long " * 100))
     job = finished(lq, endpoint)
     seen = typed(lq, "history", width=100)
-    heading, row = seen.lines
+    heading, row, result = seen.lines
     assert heading.split()[0] == "ID"
     assert row.startswith(job)
-    assert (len(row), row[-1]) == (100, "…")
+    assert result.startswith("  status 410: [red]long")
+    assert (len(result), result[-1]) == (100, "…")
     assert "\x1b[31mFAILED" in seen.text
     assert "\x1b[31m" not in typed(lq, "history", NO_COLOR="1").text
     assert "\x1b" not in typed(lq, "history", TERM="dumb").text

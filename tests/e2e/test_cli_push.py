@@ -150,6 +150,9 @@ def test_what_the_daemon_refuses_is_told_by_option(lq: Daemon) -> None:
     assert_usage_error(lq.cli(*push, "--label", "a b"), "lq: --label: ")
     assert_usage_error(lq.cli(*push, "--header", "Host: x"), "lq: --header: ")
     assert_usage_error(lq.cli(*push, "--timeout", "0s"), "lq: --timeout: ")
+    assert_usage_error(lq.cli(*push, "--timeout", "25h"), "got '1d1h'")
+    assert_usage_error(lq.cli(*push, "--key", ""), "lq: --key: must not be empty\nhint: ")
+    assert_usage_error(lq.cli(*push, "--target", "http://a:b@c/"), "send them with --header")
     assert_usage_error(lq.cli(*push, "--target", "ftp://example.com"), "lq: --target: ")
     assert_usage_error(lq.cli(*push, "--queue", "a/items"), "lq: queue: ")
 
@@ -175,6 +178,24 @@ def test_a_target_that_lq_may_not_call_is_not_allowed(lq: Daemon) -> None:
 def test_waiting_exits_with_a_success(lq: Daemon, endpoint: Endpoint) -> None:
     done = lq.cli("push", "--queue", "q", "--target", endpoint.url(), "--wait")
     assert (done.code, done.stdout, done.stderr) == (0, f"{endpoint.next().id}\n", "")
+
+
+def test_waiting_says_what_holds_the_item(lq: Daemon, endpoint: Endpoint) -> None:
+    endpoint.secret = "another" * 9
+    push = ("push", "--queue", "q", "--target", endpoint.url(), "--wait-timeout", "2s")
+    done = lq.cli(*push)
+    held, still, _ = done.stderr.splitlines()
+    assert done.code == 7
+    assert re.search("waits, due .*: endpoint not validated: ", held)
+    assert "is still PENDING: endpoint not validated: " in still
+
+
+def test_an_item_that_expires_before_it_is_due_is_told_of(lq: Daemon, endpoint: Endpoint) -> None:
+    push = ("push", "--queue", "q", "--target", endpoint.url(), "--delay", "2h")
+    done = lq.cli(*push, "--expires", "1h")
+    assert done.code == 0
+    assert "expires before it is due" in done.stderr
+    assert lq.cli(*push, "--expires", "3h").stderr == ""
 
 
 def test_waiting_exits_with_a_failure_and_says_why(lq: Daemon, endpoint: Endpoint) -> None:

@@ -125,6 +125,17 @@ def test_a_port_in_use_is_a_temporary_failure(start: Start) -> None:
     assert not daemon.socket.exists()
 
 
+@pytest.mark.parametrize("inside", ["", "below"])
+def test_a_data_folder_that_is_none_is_a_wrong_configuration(tmp_path: Path, inside: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    environ = environment(tmp_path) | {"LQ_DATA_DIR": str(file / inside)}
+    done = run_lq("serve", cwd=tmp_path, environ=environ)
+    assert done.code == 78
+    assert f"lq: LQ_DATA_DIR: data_dir {file / inside} is not a folder\nhint: " in done.stderr
+    assert file.read_text() == "mine"
+
+
 def garbage(path: Path) -> None:
     path.write_bytes(b"\x00\xff not a database, but somebody's file\n" * 300)
 

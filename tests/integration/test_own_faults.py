@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,13 +150,16 @@ async def test_a_stop_during_head_leaves_no_attempt(home: Home, handler: Handler
 
 async def test_calls_of_a_daemon_that_dies_are_given_back(home: Home, handler: Handler) -> None:
     handler.on("/", hangs)
-    with pytest.raises(ExceptionGroup, match="unhandled"):
+    pushed: list[str] = []
+
+    async def dies() -> None:
         async with home.daemon() as running:
-            job = (await running.engine.push(home.push(retry=RetryPolicy(0)))).job
+            pushed.append((await running.engine.push(home.push(retry=RetryPolicy(0)))).job.id)
             await handler.next()
             raise RuntimeError("a bug")
+
+    with pytest.raises(ExceptionGroup, match="unhandled"):
+        await dies()
     handler.on("/", answers(200))
     async with home.daemon() as running:
-        assert (await reaches(running, job.id, State.COMPLETED)).failures == 0
-
-
+        assert (await reaches(running, pushed[0], State.COMPLETED)).failures == 0

@@ -58,10 +58,10 @@ class Disk:
 
 
 @contextmanager
-def no_file_may_grow() -> Iterator[None]:
-    """The kernel fails every write beyond the first page of a file (an I/O error, not ENOSPC)."""
+def no_file_may_grow(*, beyond: int = 4096) -> Iterator[None]:
+    """The kernel fails every write beyond so many bytes of a file (an I/O error, not ENOSPC)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (beyond, hard))
     try:
         yield
     finally:

@@ -190,6 +190,8 @@ def test_variables_override_the_file(load_text: Load) -> None:
     assert config.queues["news"].target == "https://example.com"
     assert config.queues["news"].headers == {"x-a": "b"}
     assert config.origin["dispatch.concurrency"] == "LQ_DISPATCH_CONCURRENCY"
+    assert {"LQ_DISPATCH_CONCURRENCY", "LQ_QUEUES_NEWS_TARGET"} < {*config.variables}
+    assert "default" not in config.variables
 
 
 def test_every_key_has_a_variable(nothing: Config, load_text: Load) -> None:
@@ -282,7 +284,9 @@ def test_what_is_wrong_is_named_with_its_line(load_text: Load, text: Any, messag
         ("[queue.mail]", "queue: unknown key, did you mean [queues]?"),
         ("[queues.mail]\nretries = 3", "[queues.mail] retries: unknown key, did you mean retry?"),
         ("timeout = '5s'", "did you mean [dispatch] timeout or [validate] timeout?"),
-        ("zzz = 1", "zzz: unknown key"),
+        ("zzz = 1", "zzz: unknown key; known are listen, data_dir, socket, max_payload, log_level,"),
+        ("[history]\nzzz = 1", "[history] zzz: unknown key; known are keep"),
+        ("[history]\nlisten = 'a:1'", "unknown key, listen belongs above the first [table]"),
     ],
 )
 def test_an_unknown_key_is_refused_with_what_may_be_meant(

@@ -346,6 +346,20 @@ def test_an_entry_that_cannot_be_read_is_named(entry: str) -> None:
     assert repr(entry) in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("entry", "instead"),
+    [
+        ("localhost:3000", ", not a name: write 127.0.0.1:3000"),
+        ("example.com:80", ", not a name: write the address it stands for"),
+        ("10.1.2.3/24:80", ", whose network is 10.1.2.0/24"),
+    ],
+)
+def test_an_entry_that_is_no_address_is_told_what_to_write(entry: str, instead: str) -> None:
+    with pytest.raises(ValueError, match="expected an address such as") as refused:
+        Egress("public", [entry])
+    assert str(refused.value).endswith(f"got {entry!r}{instead}")
+
+
 def test_the_only_mode_is_public() -> None:
     with pytest.raises(ValueError, match="the mode must be \"public\", got 'private'"):
         Egress("private", [])

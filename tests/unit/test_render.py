@@ -258,27 +258,45 @@ def on_a_terminal(table: render.Table, width: int) -> Sequence[str]:
     return [line.rstrip() for line in terminal.getvalue().splitlines()]
 
 
-def test_a_terminal_gets_no_empty_columns_and_only_the_last_one_cut() -> None:
+def test_a_terminal_gets_no_empty_columns_and_the_last_one_cut_or_below() -> None:
     rows = [("job_1", "", "[red]" + "e" * 100), ("job_22", "", "")]
     table = render.Table(("ID", "KEY", "ERROR"), rows)
-    assert on_a_terminal(table, 30) == ["ID      ERROR", "job_1   [red]eeeeeeeeeeeeeeee…", "job_22"]
+    assert on_a_terminal(table, 40) == [
+        "ID      ERROR",
+        f"job_1   [red]{'e' * 26}…",
+        "job_22",
+    ]
+    assert on_a_terminal(table, 30) == ["ID", "job_1", f"  [red]{'e' * 22}…", "job_22"]
 
 
 @pytest.mark.parametrize(
     ("width", "row"),
     [
-        (100, f"日本  RUNNING  {'q' * 30}  1/6"),
-        (52, f"日本  RUNNING  {'q' * 30}  1/6"),
-        (51, f"日本  RUNNING  {'q' * 30}"),
-        (27, "日本  RUNNING  qqqqqqqqqqq…"),
-        (26, "日本  RUNNING"),
+        (100, f"日本  RUNNING  {'q' * 30}  1/6    gone"),
+        (60, f"日本  RUNNING  {'q' * 30}  1/6    gone"),
+        (59, f"日本  RUNNING  {'q' * 30}  1/6"),
+        (51, f"日本  RUNNING  {'q' * 28}…  1/6"),
+        (34, "日本  RUNNING  qqqqqqqqqqq…  1/6"),
+        (33, "日本  RUNNING  1/6"),
+        (19, "日本  RUNNING"),
         (12, "日本"),
     ],
 )
 def test_a_narrow_terminal_gets_the_columns_that_fit(width: int, row: str) -> None:
-    cells = ("日本", "RUNNING", "q" * 30, "1/6")
-    table = render.Table(("ID", "STATE", "QUEUE", "TRIES"), [cells])
-    assert on_a_terminal(table, width)[1] == row
+    cells = ("日本", "RUNNING", "q" * 30, "1/6", "gone")
+    table = render.Table(("ID", "STATE", "QUEUE", "TRIES", "RESULT"), [cells])
+    _, first, *below = on_a_terminal(table, width)
+    assert first == row
+    assert below == ([] if row.endswith("gone") else ["  gone"])
+
+
+def test_what_holds_an_item_is_whole_on_a_terminal_of_eighty_columns() -> None:
+    held = "endpoint not validated: HEAD answered 501, not 2xx"
+    job = item(id="job_01a20034fdfb938ca66936a1e5d88e4b", key="k" * 40, error=held)
+    lines = on_a_terminal(render.items_table([job], NOW), 80)
+    assert lines[0].split() == ["ID", "STATE", "QUEUE", "KEY", "DUE", "TRIES"]
+    assert f"  {'k' * 11}…  in 5m  0/6" in lines[1]
+    assert lines[2] == f"  {held}"
 
 
 def test_a_state_has_its_colour() -> None:

@@ -217,6 +217,25 @@ def test_a_pause_until() -> None:
         wire.decode_pause("until=2020-01-01T00:00:00Z", NOW)
 
 
+@pytest.mark.parametrize("text", ["soon", "5", "9999d", "2026-13-01T00:00:00Z", "2026-12-01"])
+def test_what_is_neither_a_duration_nor_an_instant_is_told_of_both(text: str) -> None:
+    with pytest.raises(ValidationError, match=r'a duration such as "90s" .* an instant such as'):
+        wire.decode_pause(f"until={text}", NOW)
+
+
+@pytest.mark.parametrize(
+    ("body", "accepted"),
+    [
+        (b'{"retry": 1.5}', 'a number of retries such as 8, or waits such as "10s,1m,1h"'),
+        (b'{"timeout": 30}', 'a duration from 1ms to 24h such as "30s", got a number'),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_told_what_is_accepted(body: bytes, accepted: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        wire.decode_queue_edit(body, NOW)
+    assert accepted in refused.value.message
+
+
 @pytest.mark.parametrize(
     ("query", "force"), [("", False), ("force=1", True), ("force=false", False)]
 )

@@ -310,5 +310,5 @@ def _reason(error: BaseException, timeout_ms: int) -> str:
 
 def _first_line(text: str) -> str:
     """What a library says, without its drawing of where: "bad status line"."""
-    line = printable(text.strip().partition("\n")[0]).rstrip(":")[:200]
+    line = printable(re.split(r"\n|: b[\"']", text.strip())[0]).rstrip(":")[:200]
     return line[:1].lower() + line[1:]

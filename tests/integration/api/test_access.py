@@ -132,6 +132,14 @@ async def test_how_far_a_scope_reaches(api: Peer, scope: str, reaches: set[str])
             assert (answer.status, answer.json["type"]) == (403, "FORBIDDEN"), request_line
 
 
+async def test_a_limited_admin_is_told_that_it_is_limited(api: Peer) -> None:
+    limited = await token(api, "admin", queues=("mail-*",))
+    for request in ("GET tokens", "POST queues/shop/pause", "GET queues/shop"):
+        refused = await limited.ask(request)
+        assert refused.status == 403
+        assert "is limited to its queues" in refused.json["message"]
+
+
 @pytest.mark.parametrize("queue", ["known", "unknown"])
 async def test_a_limited_token_cannot_tell_whether_a_queue_exists(api: Peer, queue: str) -> None:
     await item(api, "known")

@@ -41,6 +41,8 @@ async def test_a_push_says_where_the_item_is(api: Peer) -> None:
         (("x-lq-completion: callback",), ["x-lq-completion"]),
         (("x-lq-retry: many",), ["x-lq-retry"]),
         (("x-lq-timeout: 0s",), ["x-lq-timeout"]),
+        (("x-lq-expires:",), ["x-lq-expires"]),
+        (("Idempotency-Key: once",), ["Idempotency-Key"]),
     ],
 )
 async def test_a_push_that_is_refused_names_the_fields(
@@ -49,6 +51,20 @@ async def test_a_push_that_is_refused_names_the_fields(
     answer = await api.ask("POST queues/q/items", HOOK, *headers, body=b"x")
     assert answer.issues == fields
     assert (await api.ask("GET queues")).json == []
+
+
+async def test_an_empty_expiry_is_taken_away(api: Peer) -> None:
+    pushed = (await api.ask("POST queues/q/items", *WAITING, "x-lq-expires: 2d")).json
+    kept = await api.ask(f"PATCH items/{pushed['id']}", "x-lq-delay: 2h")
+    assert kept.json["expires"] == pushed["expires"]
+    edited = await api.ask(f"PATCH items/{pushed['id']}", "x-lq-expires:")
+    assert "expires" not in edited.json
+
+
+@pytest.mark.parametrize("route", ["queues/q/items", "items/{id}/run", "queues/q/resume"])
+async def test_a_parameter_that_means_nothing_is_refused(api: Peer, route: str) -> None:
+    pushed = (await api.ask("POST queues/q/items", *WAITING)).json
+    assert (await api.ask(f"POST {route.format(**pushed)}?delay=5m")).issues == ["delay"]
 
 
 async def test_a_push_without_target_says_both_ways_to_give_one(api: Peer) -> None:

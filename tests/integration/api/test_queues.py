@@ -62,6 +62,11 @@ async def test_a_pause_that_is_refused(api: Peer, query: str) -> None:
     assert (await api.ask(f"POST queues/q/pause?{query}")).issues == [query.partition("=")[0]]
 
 
+async def test_resuming_brings_no_queue_into_being(api: Peer) -> None:
+    assert (await api.ask("POST queues/q/resume")).status == 404
+    assert (await api.ask("GET queues")).json == []
+
+
 async def test_a_queue_with_items_is_deleted_only_by_force(api: Peer) -> None:
     pushed = await api.ask("POST queues/q/items", *WAITING)
     refused = await api.ask("DELETE queues/q")
@@ -90,6 +95,8 @@ async def test_a_queue_with_items_is_deleted_only_by_force(api: Peer) -> None:
         (b'{"concurrency": -1}', "concurrency"),
         (b'{"rate": "10/s"}', "rate"),
         (b'{"unknown": 1}', "unknown"),
+        (b'{"retry": 1.5}', "retry"),
+        (b'{"timeout": 30}', "timeout"),
         (b'{"headers": {"Host": "x"}}', "headers"),
         (b'{"target": "ftp://example.com/"}', "target"),
     ],

@@ -352,6 +352,14 @@ async def test_prune_forgets_the_oldest_in_steps(store: Store) -> None:
     await assert_counts(store)
 
 
+async def test_prune_leaves_what_is_still_called(store: Store) -> None:
+    run = await push_running(store)
+    await store.cancel(ById(run.job.id), START)
+    assert await store.prune(START + 1, 10) == 0
+    await store.settle(succeed(run))
+    assert await store.prune(START + 1, 10) == 1
+
+
 async def test_prune_leaves_what_is_unfinished(store: Store) -> None:
     waiting = await store.push(new_job())
     running = await push_running(store)

@@ -79,11 +79,31 @@ async def test_many_queues_in_one_claim(store: Store) -> None:
 
 
 async def test_what_has_expired_never_starts(store: Store) -> None:
-    await store.push(new_job(expires_at=START + 10))
+    expired = await store.push(new_job(expires_at=START + 10))
     await store.push(new_job(delay_ms=20))
     assert await next_due(store, now=START + 9) == START
-    assert await next_due(store, now=START + 10) == START + 20
-    assert await claim(store, now=START + 10) == []
+    assert await next_due(store, limit=1, now=START + 10) == START + 20
+    found = await store.get(ById(expired.job.id))
+    assert found is not None
+    assert (found.state, found.finished_at, found.error) == (
+        State.FAILED, START + 10, "expired before it could start",
+    )  # fmt: skip
+    await assert_counts(store)
+
+
+async def test_a_claim_buries_no_more_than_it_may_start(store: Store) -> None:
+    """However many have expired before the first that has not, each claim stays short."""
+    for _ in range(3):
+        await store.push(new_job(expires_at=START + 5))
+    run = await push_running(store, expires_at=START + 5)
+    await store.settle(fail(run, due_at=START))
+    alive = await store.push(new_job())
+    seen = []
+    for _ in range(4):
+        [claimed] = await store.claim(lambda: ([ClaimRequest("q", 2)], START + 5))
+        seen.append(([run.job.id for run in claimed.runs], claimed.next_due_at))
+        await assert_counts(store)
+    assert seen == [([], START), ([], START), ([alive.job.id], None), ([], None)]
 
 
 async def test_what_must_wait_for_its_key_is_not_next(store: Store) -> None:

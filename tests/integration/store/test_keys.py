@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from lq.daemon.store import Store
+from lq.daemon.store import ClaimRequest, ResolvedEdit, Store
 from lq.errors import KeyExists
 from lq.model import (
     ById,
     ByKey,
+    Edit,
     IfExists,
     Job,
     JobFilter,
@@ -29,11 +30,14 @@ from tests.support.jobs import (
     bury,
     claim,
     fail,
+    interrupt,
     new_job,
     push_running,
     release,
     succeed,
 )
+
+from .conftest import OpenStore
 
 KEY = ByKey("q", "k")
 CHANGES: list[dict[str, Any]] = [
@@ -54,6 +58,11 @@ CHANGES: list[dict[str, Any]] = [
 
 def keyed(**members: Any) -> NewJob:
     return new_job(**{"key": "k", **members})
+
+
+def expiring(expires_ms: int, **members: Any) -> NewJob:
+    created_at = members.get("created_at", START)
+    return keyed(expires_at=created_at + expires_ms, expires_relative=True, **members)
 
 
 async def get(store: Store, ref: ById | ByKey = KEY) -> Job:
@@ -135,6 +144,29 @@ async def test_an_identical_push_on_an_instant_changes_exactly_nothing(
     assert await get(store) == first.job
 
 
+@pytest.mark.parametrize("change", CHANGES)
+async def test_an_instant_said_again_with_anything_else_replaces(
+    store: Store, change: dict[str, Any]
+) -> None:
+    await store.push(keyed(on_at=START + 60_000))
+    again = await store.push(replace(keyed(on_at=START + 60_000), **change))
+    assert again.outcome is PushOutcome.REPLACED
+    assert await get(store) == again.job
+
+
+@pytest.mark.parametrize("expires_at", [None, START + 5000])
+async def test_a_relative_expiry_said_again_is_the_same(
+    store: Store, expires_at: int | None
+) -> None:
+    first = await store.push(keyed(on_at=START + 1000, expires_at=expires_at))
+    again = keyed(on_at=START + 1000, expires_at=START + 9000, expires_relative=True)
+    pushed = await store.push(again)
+    if expires_at:
+        assert (pushed.outcome, pushed.job) == (PushOutcome.KEPT, first.job)
+    else:
+        assert (pushed.outcome, pushed.job.expires_at) == (PushOutcome.REPLACED, START + 9000)
+
+
 async def test_another_instant_moves_the_job(store: Store) -> None:
     await store.push(keyed(on_at=START + 60_000))
     moved = await store.push(keyed(on_at=START + 30_000))
@@ -164,13 +196,66 @@ async def test_a_push_for_now_hurries_a_job_that_waits(store: Store) -> None:
     assert (hurried.outcome, hurried.job.due_at) == (PushOutcome.REPLACED, START + 5)
 
 
-async def test_a_push_for_now_hurries_a_retry(store: Store) -> None:
+@pytest.mark.parametrize("wait_ms", [60_000, 0])
+async def test_a_push_for_now_hurries_a_retry(store: Store, wait_ms: int) -> None:
+    """It also gives one that is due already a fresh budget."""
     run = await push_running(store, key="k")
-    await store.settle(fail(run, due_at=START + 60_000))
+    await store.settle(fail(run, due_at=START + wait_ms))
     hurried = await store.push(keyed(created_at=START + 5))
     assert (hurried.outcome, hurried.job.due_at, hurried.job.failures) == (
         PushOutcome.REPLACED, START + 5, 0,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("time", [{}, {"on_at": START + 60_000}])
+async def test_a_relative_expiry_is_the_same_while_its_length_is(
+    store: Store, time: dict[str, int]
+) -> None:
+    first = await store.push(expiring(3_600_000, **time))
+    again = await store.push(expiring(3_600_000, created_at=START + 5, **time))
+    assert (again.outcome, again.job) == (PushOutcome.KEPT, first.job)
+    shorter = await store.push(expiring(60_000, created_at=START + 6, **time))
+    assert (shorter.outcome, shorter.job.expires_at) == (PushOutcome.REPLACED, START + 60_006)
+    assert await get(store) == shorter.job
+    again = await store.push(expiring(60_000, created_at=START + 7, **time))
+    assert (again.outcome, again.job) == (PushOutcome.KEPT, shorter.job)
+
+
+async def test_a_relative_expiry_is_not_the_instant_it_happens_to_mean(store: Store) -> None:
+    await store.push(keyed(expires_at=START + 60_000))
+    again = await store.push(expiring(60_000))
+    assert again.outcome is PushOutcome.REPLACED
+    assert (await store.push(expiring(60_000))).outcome is PushOutcome.KEPT
+
+
+async def test_a_job_that_has_expired_is_not_the_same_as_a_new_one(store: Store) -> None:
+    await store.push(expiring(10))
+    again = await store.push(expiring(10, created_at=START + 10))
+    assert (again.outcome, again.job.expires_at) == (PushOutcome.REPLACED, START + 20)
+
+
+async def test_an_edit_changes_a_relative_expiry(store: Store) -> None:
+    await store.push(expiring(60_000))
+    longer = Edit(expires_ms=90_000)
+    await store.edit(KEY, ResolvedEdit(edit=longer, now=START + 5, expires_at=START + 90_005))
+    again = await store.push(expiring(90_000, created_at=START + 9))
+    assert (again.outcome, again.job.expires_at) == (PushOutcome.KEPT, START + 90_005)
+    await store.edit(KEY, ResolvedEdit(edit=Edit(), now=START + 10))
+    assert (await store.push(expiring(90_000, created_at=START + 11))).job == again.job
+    fixed = Edit(expires_at=START + 70_000)
+    await store.edit(KEY, ResolvedEdit(edit=fixed, now=START + 12, expires_at=START + 70_000))
+    back = await store.push(expiring(90_000, created_at=START + 13))
+    assert (back.outcome, back.job.expires_at) == (PushOutcome.REPLACED, START + 90_013)
+
+
+async def test_an_identical_push_leaves_a_job_that_is_held_in_its_place(store: Store) -> None:
+    """Its endpoint is not to be called yet; the time it asked for has come all the same."""
+    run = await push_running(store, key="k")
+    await store.settle(release(run, due_at=START + 30_000))
+    held = await get(store)
+    for again in (keyed(created_at=START + 5), keyed(on_at=START + 4, created_at=START + 5)):
+        pushed = await store.push(again)
+        assert (pushed.outcome, pushed.job) == (PushOutcome.KEPT, held)
 
 
 async def test_keys_are_bytes_and_belong_to_their_queue(store: Store) -> None:
@@ -273,6 +358,60 @@ async def test_never_two_running_with_one_key(store: Store) -> None:
     [third] = await claim(store)
     assert third.job.id == run.job.id
     await assert_counts(store)
+
+
+@pytest.mark.parametrize("end", [succeed, fail, bury, release, interrupt])
+async def test_a_cancelled_call_must_end_before_its_key_starts_again(
+    store: Store, end: Any
+) -> None:
+    run = await push_running(store, key="k")
+    await store.cancel(KEY, START)
+    successor = await store.push(keyed(payload=b"second", claim=True))
+    assert (successor.outcome, successor.run) == (PushOutcome.CREATED, None)
+    [claimed] = await store.claim(lambda: ([ClaimRequest("q", 9)], START))
+    assert (claimed.runs, claimed.next_due_at) == ((), None)
+    assert not (await store.settle(end(run))).applied
+    [started] = await claim(store)
+    assert started.job.id == successor.job.id
+    await assert_counts(store)
+
+
+async def test_a_cancelled_call_holds_up_no_other(store: Store) -> None:
+    run = await push_running(store, key="k")
+    await store.cancel(ById(run.job.id), START)
+    others = [keyed(queue="r"), keyed(key="other"), keyed(key=None)]
+    for other in others:
+        assert (await store.push(replace(other, claim=True))).run is not None
+
+
+async def test_the_key_of_a_call_that_nobody_saw_end_is_free(opened: OpenStore) -> None:
+    async with opened() as store:
+        run = await push_running(store, key="k")
+        await store.cancel(ById(run.job.id), START)
+        successor = await store.push(keyed(claim=True))
+        assert successor.run is None
+    async with opened() as store:
+        await store.orphans(START)
+        [started] = await claim(store)
+        assert started.job.id == successor.job.id
+
+
+async def test_that_key_is_free_even_if_it_was_not_recovered_at_the_start(
+    opened: OpenStore,
+) -> None:
+    """A full disk may have been in the way; and what this daemon cancels is not mixed up."""
+    async with opened() as store:
+        lost = await push_running(store, key="k")
+        await store.cancel(ById(lost.job.id), START)
+        successor = await store.push(keyed())
+    async with opened() as store:
+        called = await push_running(store, key="called")
+        await store.cancel(ById(called.job.id), START)
+        await store.push(keyed(key="called"))
+        [started] = await claim(store)
+        assert started.job.id == successor.job.id
+        [attempt] = await store.attempts(ById(called.job.id)) or []
+        assert attempt.ended_at is None
 
 
 async def test_a_finished_job_frees_its_key(store: Store) -> None:

@@ -10,7 +10,7 @@ import pytest
 from lq.daemon.store import Store
 from lq.model import ById, ByKey, JobFilter, NewJob, PushOutcome, RetryPolicy, State
 from tests.clock import START
-from tests.support.jobs import all_of, assert_counts, claim, new_job
+from tests.support.jobs import all_of, assert_counts, claim, new_job, succeed
 
 from .conftest import OpenStore
 
@@ -97,7 +97,7 @@ async def test_run_ids_and_places_are_never_given_twice(opened: OpenStore) -> No
     async with opened() as store:
         first = await store.push(new_job(claim=True))
         assert first.run is not None
-        await store.cancel(ById(first.job.id), START)
+        await store.settle(succeed(first.run))
         assert await store.prune(START + 1, 10) == 1
     async with opened() as store:
         second = await store.push(new_job(claim=True))

@@ -101,6 +101,17 @@ async def test_an_interruption_is_remembered_but_costs_no_attempt(store: Store) 
     assert [(a.n, a.outcome) for a in attempts] == [(1, "interrupted"), (1, None)]
 
 
+@pytest.mark.parametrize("end", [succeed, fail, bury])
+async def test_only_interruptions_in_a_row_are_counted(store: Store, end: End) -> None:
+    run = await push_running(store)
+    for number in (1, 2):
+        await store.settle(interrupt(run))
+        [run] = await claim(store)
+        assert run.job.interruptions == number
+    await store.settle(end(run))
+    assert (await get(store, run)).interruptions == 0
+
+
 async def test_a_failure_without_a_status_keeps_the_last_one(store: Store) -> None:
     run = await push_running(store)
     await store.settle(fail(run))
@@ -196,9 +207,9 @@ async def test_an_end_and_a_cancel_at_one_moment(store: Store) -> None:
         await assert_counts(store)
 
 
-async def test_the_end_of_a_run_whose_job_was_forgotten(store: Store) -> None:
+async def test_a_second_end_of_a_run_whose_job_was_forgotten(store: Store) -> None:
     run = await push_running(store)
-    await store.cancel(ById(run.job.id), START)
+    await store.settle(succeed(run))
     assert await store.prune(START + 1, 10) == 1
     assert not (await store.settle(fail(run))).applied
     assert await store.get(ById(run.job.id)) is None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from lq.daemon.store.database import open_database
-from lq.daemon.store.sqlite import JobBook, SqliteStore
+from lq.daemon.store.sqlite import JobBook, SqliteStore, open_store
 from lq.errors import DataError, StorageFull, StoreFailed, Unavailable
 from lq.model import ById, State
 from tests.clock import START
@@ -134,6 +134,20 @@ async def test_locked_by_another_process_for_longer_than_it_waits(tmp_path: Path
         await assert_counts(store)
 
 
+async def test_locked_by_another_process_at_the_start(tmp_path: Path) -> None:
+    """What ran is known all the same; what is to be written waits."""
+    async with sqlite(tmp_path) as store:
+        run = await push_running(store)
+        lost = await push_running(store)
+        await store.cancel(ById(lost.job.id), START)
+    with locked(tmp_path):
+        starting = await open_store(tmp_path)
+        orphans = await starting.orphans(START)
+    async with at_work(starting):
+        assert orphans == [run]
+        assert (await starting.settle(succeed(run))).applied
+
+
 async def test_a_short_lock_is_waited_for(tmp_path: Path) -> None:
     async with sqlite(tmp_path) as store:
         with locked(tmp_path):
@@ -178,17 +192,23 @@ class Counting(JobBook):
         return super().apply(connection, group)
 
 
-async def test_a_failing_disk_ends_the_store(tmp_path: Path) -> None:
-    """Nothing is tried again, nobody waits for ever, and `run` says why."""
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_failing_disk_ends_the_store(tmp_path: Path, turns: int) -> None:
+    """Nothing is tried again, nobody waits for ever, and `run` says why.
+
+    Whether the writes are of one moment, or the second commit stands behind the first.
+    """
     book = Counting()
     store = SqliteStore(await open_database(tmp_path, book))
     work = asyncio.create_task(store.run())
     kept = (await store.push(new_job())).job
     book.transactions = 0
     with no_file_may_grow():
-        answers = await asyncio.gather(
-            *(store.push(new_job()) for _ in range(3)), return_exceptions=True
-        )
+        pushing = [store.push(new_job()) for _ in range(2)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        pushing.append(store.push(new_job()))
+        answers = await asyncio.gather(*pushing, return_exceptions=True)
         assert [type(answer) for answer in answers] == [StoreFailed] * 3
         assert book.transactions == 1
         with pytest.raises(StoreFailed, match="the disk failed"):

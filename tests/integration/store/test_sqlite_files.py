@@ -14,10 +14,10 @@ import pytest
 
 from lq.daemon.store.lock import FolderLock
 from lq.daemon.store.sqlite import open_store
-from lq.errors import InUse, StartError
+from lq.errors import InUse, StartError, StoreFailed
 from lq.model import ById
 from tests.support.jobs import new_job
-from tests.support.sqlite import files
+from tests.support.sqlite import beside, files, no_file_may_grow
 
 from .conftest import sqlite
 
@@ -128,6 +128,43 @@ async def test_a_refused_start_lets_go_of_the_folder(tmp_path: Path) -> None:
             await open_store(tmp_path)
 
 
+async def test_one_that_another_program_keeps_to_itself(tmp_path: Path) -> None:
+    """It is not damaged: nobody should restore a backup over it."""
+    async with sqlite(tmp_path) as store:
+        job = (await store.push(new_job())).job
+    with beside(tmp_path) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(InUse, match="another process") as refused:
+            await open_store(tmp_path)
+        assert refused.value.exit_code == 75
+        assert str(tmp_path) in refused.value.message
+    async with sqlite(tmp_path) as store:
+        assert await store.get(ById(job.id)) == job
+
+
+@pytest.mark.parametrize("name", ["lq.db", "lq.db-wal"])
+async def test_one_that_cannot_be_opened(tmp_path: Path, name: str) -> None:
+    async with sqlite(tmp_path):
+        pass
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "file").touch()
+    with pytest.raises(StoreFailed, match="cannot open") as refused:
+        await open_store(tmp_path)
+    assert refused.value.exit_code == 74
+    assert str(tmp_path) in refused.value.message
+
+
+async def test_who_holds_the_folder_need_not_be_written_down(tmp_path: Path) -> None:
+    """A disk without room must not keep a daemon from starting."""
+    with no_file_may_grow(beyond=0):
+        lock = FolderLock(tmp_path)
+        with pytest.raises(InUse, match="another process"):
+            FolderLock(tmp_path)
+        lock.release()
+
+
 async def test_a_clean_close_leaves_one_file_that_can_be_read_by_itself(tmp_path: Path) -> None:
     async with sqlite(tmp_path) as store:
         job = (await store.push(new_job())).job
@@ -156,3 +193,15 @@ async def test_every_commit_is_on_the_disk(tmp_path: Path) -> None:
             async with sqlite(copy) as found:
                 assert await found.get(ById(job.id)) == job
                 assert (await found.queues())[0].counts.pending == number
+
+
+async def test_what_is_forgotten_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with sqlite(tmp_path) as store:
+        for _ in range(3):
+            await store.settle(succeed(await push_running(store)))
+        kept = await store.push(new_job())
+        assert await store.prune(START + 1, 100) == 3
+    with beside(tmp_path) as connection:
+        for table, left in (("jobs", 1), ("payloads", 1), ("runs", 0)):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (left,)
+        assert connection.execute("SELECT job_seq FROM payloads").fetchone() == (kept.job.seq,)

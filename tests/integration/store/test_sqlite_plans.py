@@ -115,6 +115,30 @@ def work(connection: sqlite3.Connection) -> dict[str, int]:
     return costs
 
 
+def claim_cost(tmp_path: Path, expired: int) -> int:
+    """What one claim costs SQLite's machine with so many expired jobs in front of the line."""
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    with closing(sqlite3.connect(tmp_path / f"{expired}.db", isolation_level=None)) as disk:
+        disk.execute("PRAGMA synchronous = OFF")
+        migrate.migrate(disk)
+        tx = Transaction(disk)
+        pushing.push(tx, [new_job(expires_at=START + 1) for _ in range(expired)])
+        disk.set_progress_handler(count, 1)
+        [claimed] = running.claim(tx, [ClaimRequest("q", 16)], START + 1)
+        assert (claimed.runs, claimed.next_due_at) == ((), START)
+    return steps
+
+
+def test_expired_jobs_in_front_are_not_scanned(tmp_path: Path) -> None:
+    few, many = (claim_cost(tmp_path, expired) for expired in (100, 10_000))
+    assert many <= few * 1.1
+
+
 def test_each_verb_is_as_cheap_among_200000_future_jobs_as_among_100(tmp_path: Path) -> None:
     costs = []
     for number in (100, 200_000):
