@@ -262,7 +262,8 @@ class Settled(Struct, frozen=True):
     """What a settle did. `applied` is False when the job no longer belonged to the run.
 
     Shape: `verb` is the one that took effect (a `fail` turns into `bury` when a successor
-    with the same key waits: `superseded`).
+    with the same key waits: `superseded`), and `state` where it leads. Neither says anything
+    about the job when `applied` is False: it is wherever something else has brought it.
     """
 
     applied: bool

@@ -178,7 +178,8 @@ def decode_pause(query: str, now: int) -> QueueEdit:
 
 def refuse_query(query: str) -> None:
     """Where no parameter means anything. Raises: ValidationError when there is one."""
-    _decode_query(query, {})
+    if query:
+        _decode_query(query, {})
 
 
 def decode_force(query: str) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from lq.client import ApiError, ByKey, Client
+
 from .endpoint import Answer, Endpoint
 from .process import Daemon, Ended, environment, run_lq, wait_until
 from .shell import typed
@@ -186,6 +188,13 @@ def test_an_item_has_one_name(tmp_path: Path, ref: tuple[str, ...]) -> None:
     done = run_lq("items", "show", *ref, cwd=tmp_path, environ=environment(tmp_path))
     assert done.code == 2
     assert done.stderr.startswith("lq: name the item either by its id or by --queue and --key")
+
+
+def test_a_key_that_is_gone_is_not_found_by_who_may_only_push(lq: Daemon) -> None:
+    token = lq.client.create_token("shop", ["push"])["token"]
+    with pytest.raises(ApiError) as missing:
+        Client(lq.url, token).find(ByKey("q", "gone"))
+    assert missing.value.status == 404
 
 
 def test_a_terminal_shows_a_table_that_fits(lq: Daemon, endpoint: Endpoint) -> None:

@@ -99,6 +99,11 @@ def test_bash_completes(tmp_path: Path, words: str, expected: set[str]) -> None:
         (("push", "--queue"), "Option '--queue' requires an argument", "`lq --help`"),
         (("queues", "show"), "Missing argument 'QUEUE'", "`lq queues show --help`"),
         (("items", "ls", "--limit", "0"), "--limit", "`lq items ls --help`"),
+        (
+            ("tokens", "create", "x"),
+            "Missing option '--scope'. Choose from: push, read, admin",
+            "`lq tokens create --help`",
+        ),
     ],
 )
 def test_a_usage_error_is_a_sentence_and_a_hint(

@@ -111,6 +111,23 @@ async def test_head_and_body_of_a_small_call_are_one_write(
     assert segments == [1]
 
 
+async def test_a_large_payload_is_warned_of_once_and_told_of_in_its_failure(
+    daemon: Daemon, home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    for size, target in ((16 * 1024, "/"), (16 * 1024 + 1, "/?token=hunter2"), (99_999, "/")):
+        home.handler.on(target, answers(500))
+        for _ in range(2):
+            with daemon.events.subscribe() as events:
+                pushed = await daemon.engine.push(
+                    home.push(target, payload=bytes(size), retry=RetryPolicy(0))
+                )
+                event = await heard(events, "bury", pushed.job.id)
+            assert ("read only its first chunk" in str(event.error)) == (size > 16 * 1024)
+    warnings = [line for line in caplog.messages if "first chunk" in line]
+    assert len(warnings) == 2
+    assert "hunter2" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("given", "sent"),
     [

@@ -13,7 +13,7 @@ async def test_what_the_configuration_sets_is_not_set_by_api(home: Home) -> None
     queues = {"mail": QueueSettings(timeout_ms=5_000)}
     async with home.daemon(queues=queues, origin={"queues.mail.timeout": "lq.toml:12"}) as running:
         edit = QueueEdit(timeout_ms=9_000, concurrency=3)
-        with pytest.raises(Conflict, match="timeout is set by lq.toml:12"):
+        with pytest.raises(Conflict, match=r"timeout is set by lq\.toml:12"):
             await running.engine.edit_queue("mail", edit)
         assert (await running.engine.queue("mail")).settings.concurrency == 16
         queue = await running.engine.edit_queue("mail", QueueEdit(concurrency=3, paused=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -41,10 +42,10 @@ async def test_no_more_calls_than_the_cap_after_waiting_for_head(
             await running.engine.push(home.push("/", queue=f"q{number % 10}"))
         gate.open()
         await handler.take(cap)
-        await eventually(lambda: _counts(running, cap))
+        await eventually(partial(_counts, running, cap))
         calls.open()
         for number in range(10):
-            await eventually(lambda name=f"q{number}": _finished(running, name))
+            await eventually(partial(_finished, running, f"q{number}"))
 
 
 async def _counts(running: Daemon, cap: int) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lq.config import Dispatch
+from lq.daemon.events import Event
 from lq.daemon.main import Daemon
 from lq.daemon.store import Store
 from lq.errors import StorageFull, StoreFailed, Unavailable
@@ -43,12 +44,12 @@ class Crowded:
             yield running
 
     async def stuck(self, daemon: Daemon) -> None:
-        """Have a call end whose result no longer fits."""
+        """Have a call end whose result no longer fits, though a push or a claim still would."""
         gate = Gate(answers(200, LARGE))
         self.home.handler.on("/large", gate)
         await daemon.engine.push(self.home.push("/large"))
         await self.home.handler.next()
-        self.disk.pages = 0
+        self.disk.pages = 4
         gate.open()
         await eventually(lambda: noticed(daemon))
 
@@ -106,10 +107,18 @@ async def test_a_result_that_does_not_fit_is_kept_and_recorded_later(
         await crowded.stuck(daemon)
         assert daemon.engine.health().reasons == ("1 results could not be stored yet",)
         pushed = await daemon.engine.push(home.push())
-        for _ in range(20):
-            clock.advance(500)
-            await daemon.engine.queues()
-        assert len(home.handler.calls) == 1
+        with daemon.events.subscribe() as events:
+            for _ in range(20):
+                clock.advance(500)
+                await daemon.engine.queues()
+            assert len(home.handler.calls) == 1
+            # Nor is anything claimed only to be given back, again and again.
+            mark = Event(verb="mark", job_id="", queue="", state=State.PENDING, at=0)
+            daemon.events.publish(mark)
+            async for event in events:
+                assert event.verb != "claim"
+                if event is mark:
+                    break
         crowded.disk.pages = None
         await eventually(lambda: tried_again(daemon, clock))
         [attempt] = await daemon.engine.attempts(ById(home.handler.calls[0].job_id))

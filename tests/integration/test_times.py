@@ -161,6 +161,14 @@ async def test_a_retry_that_waits_expires(daemon: Daemon, home: Home, clock: Fak
     assert job.error == "expired; last attempt: status 500"
 
 
+async def test_one_expiry_after_the_other(daemon: Daemon, home: Home, clock: FakeClock) -> None:
+    await daemon.engine.edit_queue("q", QueueEdit(paused=True))
+    expiring = [await daemon.engine.push(home.push(expires_ms=n * MINUTE)) for n in (3, 1, 2)]
+    for turn in (1, 2, 0):
+        clock.advance(MINUTE)
+        await reaches(daemon, expiring[turn].job.id, State.FAILED)
+
+
 async def test_many_expire_at_one_moment(daemon: Daemon, home: Home, clock: FakeClock) -> None:
     """More than one step of the housekeeping does."""
     await daemon.engine.edit_queue("q", QueueEdit(paused=True))

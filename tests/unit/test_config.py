@@ -284,7 +284,7 @@ def test_what_is_wrong_is_named_with_its_line(load_text: Load, text: Any, messag
         ("[queue.mail]", "queue: unknown key, did you mean [queues]?"),
         ("[queues.mail]\nretries = 3", "[queues.mail] retries: unknown key, did you mean retry?"),
         ("timeout = '5s'", "did you mean [dispatch] timeout or [validate] timeout?"),
-        ("zzz = 1", "zzz: unknown key; known are listen, data_dir, socket, max_payload, log_level,"),
+        ("zzz = 1", "zzz: unknown key; known are listen, data_dir, socket, max_payload,"),
         ("[history]\nzzz = 1", "[history] zzz: unknown key; known are keep"),
         ("[history]\nlisten = 'a:1'", "unknown key, listen belongs above the first [table]"),
     ],

@@ -29,7 +29,7 @@ def commands() -> Iterator[str]:
     for guide in GUIDES:
         for block in blocks(guide, "sh", "console"):
             filled = re.sub(r'\$\((lq [^)]*)\)|"\$id"', r"job_1\n\1", block)
-            for line in filled.splitlines():
+            for line in filled.replace(" | xargs -r lq", "\nlq").splitlines():
                 if found := re.search(r"(?:^|[(|] ?|\$ |=\$\()(lq (?!\d).*)", line):
                     yield re.split(r" \|\| | &$|\)$", found[1])[0]
 

@@ -48,7 +48,8 @@ class Claimed(Struct, frozen=True):
     """What a claim gave for one queue, in due order.
 
     Shape: `next_due_at` is the due time of the first job left waiting (it may be past, when
-    the limit cut the answer short), None when none waits.
+    the limit cut the answer short), None when none waits. Jobs that had expired count towards
+    the limit, and are failed instead of started; so there may be fewer runs than due jobs.
     """
 
     queue: str
@@ -91,7 +92,9 @@ class Store(Protocol):
         """
 
     async def claim(self, wanted: Wanted) -> list[Claimed]:
-        """Open a run for the first due jobs of each queue, skipping keys that already run.
+        """Open a run for the first due jobs of each queue, skipping keys that are called.
+
+        A key is called until its run has ended, even if the job was cancelled in between.
 
         Shape: `wanted` is asked once, as late as possible, so that what became free in the
         meantime is part of it; the answer has one Claimed for each of its requests.
@@ -129,7 +132,10 @@ class Store(Protocol):
         """Fail up to `limit` waiting jobs past their expiry; how many, and the next expiry."""
 
     async def prune(self, finished_before: int, limit: int) -> int:
-        """Forget up to `limit` jobs finished before an instant, with their runs; how many."""
+        """Forget up to `limit` jobs finished before an instant, with their runs; how many.
+
+        In steps small enough that pushes do not wait; fewer than `limit` means that none is left.
+        """
 
     async def attempts(self, ref: Ref) -> list[Attempt] | None:
         """The remembered attempts of a job, oldest first; None when there is no such job."""
@@ -153,6 +159,8 @@ class Store(Protocol):
         """Forget a queue's settings and hide it until its next push; its history stays.
 
         How many waiting jobs were cancelled (only with `force`; running ones finish).
+        In steps small enough that pushes do not wait: what is pushed before the last of them
+        is cancelled and counted, too, and what is pushed after it brings the queue back.
         None when there is no such queue. Raises: Conflict when it holds unprocessed jobs.
         """
 

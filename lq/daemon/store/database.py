@@ -19,7 +19,7 @@ import aiosqlite
 
 from lq.daemon.store import migrate
 from lq.daemon.store.lock import FolderLock
-from lq.errors import DataError, StartError, StorageFull, StoreFailed, Unavailable
+from lq.errors import DataError, InUse, StartError, StorageFull, StoreFailed, Unavailable
 
 T = TypeVar("T")
 
@@ -120,10 +120,15 @@ class Database:
             raise self._fault
 
     async def check(self) -> None:
-        """Look the whole database over, on a connection of its own. Raises: DataError."""
+        """Look the whole database over, on a connection of its own.
+
+        Raises: DataError; Unavailable when another process is in the way.
+        """
         connection = await Connection.open(self.path)
         try:
             await connection.run(partial(migrate.refuse_damaged, path=self.path))
+        except sqlite3.Error as error:
+            raise failure(error, self.path) from error
         finally:
             await connection.close()
 
@@ -228,7 +233,7 @@ def _answer(group: Sequence[Operation], results: Sequence[Any]) -> None:
 async def open_database(folder: Path, book: Book) -> Database:
     """Lock a data folder, check and migrate its database, and open it.
 
-    Raises: InUse, DataError, StartError.
+    Raises: InUse, DataError, StoreFailed, StartError.
     """
     path = folder / "lq.db"
     _make_private(folder, path)
@@ -283,7 +288,13 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _cannot_open(path: Path, error: BaseException) -> StartError:
-    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return InUse(
+            f"another process holds {path} locked",
+            hint="end what has it open (a backup, a sqlite3 shell), then start lq again",
+        )
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return DataError(
             f"{path} cannot be used as a database ({error})",
             hint="restore a backup with `lq restore`; the file was left untouched",

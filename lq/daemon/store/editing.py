@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 from msgspec import UNSET
@@ -12,6 +13,10 @@ from lq.daemon.store.rows import Row
 from lq.daemon.store.transaction import Transaction, counted_as
 from lq.errors import Conflict
 from lq.model import FINISHED, ById, Job, Ref, State
+
+# What one transaction may forget, because every push waits for it.
+_PRUNED_JOBS = 500
+_PRUNED_BYTES = 4 << 20
 
 
 def _job(row: Row) -> tuple[int, Job]:
@@ -56,6 +61,7 @@ def edit(tx: Transaction, ref: Ref, wanted: ResolvedEdit) -> Job | Conflict | No
         due_at=due_at,
         error=error,
         expires_at=kept(wanted.expires_at, job.expires_at),
+        expires_ms=kept(change.expires_ms, None),
         target=kept(change.target, job.target),
         method=kept(change.method, job.method),
         headers=rows.headers_text(kept(change.headers, job.headers)),
@@ -111,17 +117,22 @@ def revive(tx: Transaction, ref: Ref, now: int) -> Job | Conflict | None:
 
 def expire(tx: Transaction, now: int, limit: int) -> tuple[int, int | None]:
     """Fail waiting jobs past their expiry; how many, and when the next one expires."""
-    expired = tx.all("expire_jobs", now=now, limit=limit)
-    for queue, failures in expired:
+    expired = tx.listed("expired_jobs", now=now, limit=limit)
+    tx.over("expire_jobs", [(seq, now) for seq, _, _ in expired])
+    for _, queue, failures in expired:
         tx.move(queue, counted_as(State.PENDING, failures), "failed")
     row = tx.one("next_expiry")
     return len(expired), row[0] if row else None
 
 
 def prune(tx: Transaction, before: int, limit: int) -> int:
-    """Forget the jobs that finished longest ago; how many."""
-    pruned = tx.all("prune_jobs", before=before, limit=limit)
-    for queue, state in pruned:
+    """Forget the jobs that finished longest ago, as far as one step goes; how many."""
+    oldest = tx.listed("oldest_finished", before=before, limit=min(limit, _PRUNED_JOBS))
+    held = accumulate((size for *_, size in oldest), initial=0)
+    # At least one, however much it holds.
+    pruned = [job for job, earlier in zip(oldest, held, strict=False) if earlier < _PRUNED_BYTES]
+    tx.over("prune_jobs", [(seq,) for seq, *_ in pruned])
+    for _, queue, state, _ in pruned:
         tx.move(queue, counted_as(State(state), 0), None)
     return len(pruned)
 

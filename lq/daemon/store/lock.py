@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -18,7 +19,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises: InUse, naming the owner's pid; StartError when the file cannot be opened."""
+        """Raises: InUse, naming the owner's pid; StartError when the file cannot be locked."""
         path = folder.resolve() / "lq.lock"
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -34,9 +35,20 @@ class FolderLock:
                 f"database in use by {owner or 'another process'}: {folder}",
                 hint="stop that daemon first, or give this one another data_dir",
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"pid {os.getpid()} on host {socket.gethostname()}\n".encode(), 0)
+        except OSError as error:
+            os.close(self._fd)
+            raise StartError(
+                f"cannot lock {path}: {error.strerror}",
+                hint="give lq a data_dir on a local disk: not every network share knows locks",
+            ) from error
+        self._note(f"pid {os.getpid()} on host {socket.gethostname()}\n")
+
+    def _note(self, owner: str) -> None:
+        """Say who holds the lock, for whoever is refused; a full disk is no reason not to start."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, owner.encode(), 0)
 
     def release(self) -> None:
-        os.ftruncate(self._fd, 0)
+        self._note("")
         os.close(self._fd)

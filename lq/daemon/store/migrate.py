@@ -17,6 +17,8 @@ APPLICATION_ID = 0x6C716462
 # A database up to this size is checked whole before it is served, a larger one beside the
 # service: a start must not take longer because there is more to remember.
 _CHECK_FIRST_BYTES = 16 * 1024 * 1024
+# SQLITE_ERROR is what reading a header of an unknown file format ends with.
+_CONTENT_IS_WRONG = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 
 
 def scripts() -> list[str]:
@@ -30,6 +32,7 @@ def refuse_unfit(path: Path) -> None:
     """Raise DataError unless the file is new, empty, or a database this lq may open.
 
     Opens it read-only, so that a refused file is left as it was, with the log beside it.
+    Raises: sqlite3.Error, too, when it cannot be read just now, which says nothing about it.
     """
     if not path.exists() or path.stat().st_size == 0:
         return
@@ -48,6 +51,8 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         owner: int = connection.execute("PRAGMA application_id").fetchone()[0]
         tables: int = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     except sqlite3.DatabaseError as error:
+        if not _blames_the_file(error):
+            raise
         raise DataError(
             f"{path} is not a readable database ({error}); it was left untouched",
             hint="restore a backup with `lq restore`, or move the file away to start afresh",
@@ -64,13 +69,21 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def _blames_the_file(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file's content is wrong, and not that it is out of reach."""
+    return (error.sqlite_errorcode & 0xFF) in _CONTENT_IS_WRONG
+
+
 def needs_check(path: Path) -> bool:
     """Whether a database is too large to be checked before serving."""
     return path.stat().st_size > _CHECK_FIRST_BYTES
 
 
 def refuse_damaged(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise DataError when SQLite finds the database inconsistent."""
+    """Raise DataError when SQLite finds the database inconsistent.
+
+    Raises: sqlite3.Error, too, when it cannot be read just now.
+    """
     if found := _damage(connection):
         raise DataError(
             f"{path} is damaged ({found}); it was left untouched",
@@ -83,6 +96,8 @@ def _damage(connection: sqlite3.Connection) -> str | None:
     try:
         found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as error:
+        if not _blames_the_file(error):
+            raise
         return str(error)
     return None if found == "ok" else found
 

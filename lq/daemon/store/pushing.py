@@ -39,9 +39,10 @@ class _Batch:
         state = State.PENDING if run_id is None else State.RUNNING
         self._jobs.append(
             (seq, new.id, queue, new.key, state.value, new.created_at, new.not_before, new.due_at,
-             new.expires_at, new.target, new.method, rows.headers_text(new.headers),
-             new.content_type, rows.retry_text(new.retry), new.timeout_ms,
-             rows.labels_text(new.labels), new.validate, new.traceparent, new.tracestate, run_id)
+             new.expires_at, _expires_ms(new), new.target, new.method,
+             rows.headers_text(new.headers), new.content_type, rows.retry_text(new.retry),
+             new.timeout_ms, rows.labels_text(new.labels), new.validate, new.traceparent,
+             new.tracestate, run_id)
         )  # fmt: skip
         self._payloads.append((seq, new.payload))
         self._tx.move(queue, None, "pending" if run_id is None else "running")
@@ -68,8 +69,8 @@ def _push_keyed(tx: Transaction, new: NewJob, key: str) -> Pushed | KeyExists:
     queue = tx.queue(new.queue, new.created_at)
     row = tx.one("waiting_by_key", queue=queue, key=key)
     if row is None:
-        # A successor waits for the end of the one that runs, so that a key never runs twice.
-        claim = new.claim and tx.one("key_running", queue=queue, key=key) is None
+        # A successor waits for the end of the call under way, so that a key never runs twice.
+        claim = new.claim and tx.one("key_called", queue=queue, key=key) is None
         batch = _Batch(tx)
         pushed = batch.add(new, queue, claim=claim)
         batch.insert()
@@ -80,32 +81,28 @@ def _push_keyed(tx: Transaction, new: NewJob, key: str) -> Pushed | KeyExists:
             f"an item with key {key!r} is waiting in queue {new.queue!r}: {waiting.id}",
             hint="push with if-exists replace or keep, or cancel that item first",
         )
-    if new.if_exists is IfExists.KEEP or _same(waiting, new):
+    if new.if_exists is IfExists.KEEP or _same(waiting, row[-1], new):
         return Pushed(waiting, PushOutcome.KEPT)
     return Pushed(_replace(tx, queue, waiting, new), PushOutcome.REPLACED)
 
 
-def _same(waiting: Job, new: NewJob) -> bool:
+def _same(waiting: Job, expires_ms: int | None, new: NewJob) -> bool:
     """Whether pushing `new` would change nothing about the job that waits.
 
     An instant is the same when it is equal, or both have passed. A delay always moves the
-    time (that is a debounce); no time at all means now, which a job that is already due,
-    and has not failed, is.
+    time (that is a debounce); no time at all means now, which a job whose time has come, and
+    which has not failed, has, even if its endpoint puts it off. `expires_ms` is the waiting
+    job's expiry if that was given as a length: such a one is the same if the length is.
     """
     if new.asked == "delay":
         return False
-    untried = waiting.failures == 0
-    already_due = untried and waiting.due_at <= new.created_at
+    already_due = waiting.failures == 0 and waiting.not_before <= new.created_at
     at_the_same_time = already_due if new.asked == "now" else waiting.not_before == new.not_before
     if new.asked == "on" and not at_the_same_time:
         at_the_same_time = already_due and new.not_before <= new.created_at
-    if new.expires_relative:
-        same_expiry = waiting.expires_at is not None
-    else:
-        same_expiry = waiting.expires_at == new.expires_at
     return (
         at_the_same_time
-        and same_expiry
+        and _same_expiry(waiting, expires_ms, new)
         and waiting.payload == new.payload
         and waiting.content_type == new.content_type
         and waiting.target == new.target
@@ -118,6 +115,19 @@ def _same(waiting: Job, new: NewJob) -> bool:
     )
 
 
+def _same_expiry(waiting: Job, expires_ms: int | None, new: NewJob) -> bool:
+    if not new.expires_relative or waiting.expires_at is None:
+        return waiting.expires_at == new.expires_at
+    return expires_ms == _expires_ms(new) and waiting.expires_at > new.created_at
+
+
+def _expires_ms(new: NewJob) -> int | None:
+    """How long after its push a job expires, if that is how its expiry was given."""
+    if new.expires_at is None or not new.expires_relative:
+        return None
+    return new.expires_at - new.created_at
+
+
 def _replace(tx: Transaction, queue: int, waiting: Job, new: NewJob) -> Job:
     tx.change(
         "replace_job",
@@ -125,6 +135,7 @@ def _replace(tx: Transaction, queue: int, waiting: Job, new: NewJob) -> Job:
         not_before=new.not_before,
         due_at=new.due_at,
         expires_at=new.expires_at,
+        expires_ms=_expires_ms(new),
         target=new.target,
         method=new.method,
         headers=rows.headers_text(new.headers),

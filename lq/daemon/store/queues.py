@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
@@ -12,6 +12,9 @@ from lq.daemon.store import reading, rows
 from lq.daemon.store.transaction import Transaction, counted_as
 from lq.errors import Conflict
 from lq.model import Queue, QueueEdit, State, Token
+
+# How many jobs one transaction may cancel, because every push waits for it.
+_STEP = 500
 
 
 def set_queue(tx: Transaction, name: str, edit: QueueEdit, now: int) -> Queue:
@@ -42,8 +45,17 @@ def set_queue(tx: Transaction, name: str, edit: QueueEdit, now: int) -> Queue:
     return reading.queues(tx.all, name)[0]
 
 
-def delete_queue(tx: Transaction, name: str, now: int, *, force: bool) -> int | Conflict | None:
-    """Hide a queue; how many waiting jobs were cancelled with it."""
+class Deletion(NamedTuple):
+    """A step of deleting a queue: how many jobs it cancelled, and whether it was the last."""
+
+    cancelled: int
+    done: bool
+
+
+def delete_queue(
+    tx: Transaction, name: str, now: int, *, force: bool
+) -> Deletion | Conflict | None:
+    """Cancel what waits in a queue, a step of it; hide the queue once nothing does."""
     tx.book_counts()
     found = reading.queues(tx.all, name)
     queue = tx.known_queue(name)
@@ -56,12 +68,15 @@ def delete_queue(tx: Transaction, name: str, now: int, *, force: bool) -> int | 
             f"queue {name!r} holds {unprocessed} unprocessed items",
             hint="delete it with force to cancel those that wait",
         )
-    cancelled = tx.all("cancel_waiting", queue=queue, now=now)
-    for (failures,) in cancelled:
+    waiting = tx.listed("first_waiting", queue=queue, limit=_STEP)
+    tx.over("cancel_with_queue", [(seq, now) for seq, _ in waiting])
+    for _, failures in waiting:
         tx.move(queue, counted_as(State.PENDING, failures), "cancelled")
+    if len(waiting) == _STEP:
+        return Deletion(_STEP, done=False)
     tx.change("delete_queue", queue=queue, now=now)
     tx.forget_queue(name)
-    return len(cancelled)
+    return Deletion(len(waiting), done=True)
 
 
 def add_token(tx: Transaction, token: Token) -> Conflict | None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from lq.daemon.store import Claimed, ClaimRequest, rows
+from lq.daemon.store.reading import Fetch
 from lq.daemon.store.transaction import Transaction, counted_as
 from lq.model import MOVES, Job, Run, Settled, Settlement, State
 
@@ -19,15 +20,26 @@ _INLINE_BYTES = 16 * 1024
 
 
 def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[Claimed]:
-    """Open runs for the first due jobs of each queue, and say when the next one is due."""
+    """Open runs for the first due jobs of each queue, and say when the next one is due.
+
+    Those of them that have expired are buried instead: a claim never looks for what is behind
+    them, so it stays short however many they are.
+    """
+    if not tx.recovered:
+        close_lost_runs(tx, now)
     found: list[tuple[str, int | None, tuple[Run, ...]]] = []
     for request in requests:
         queue = tx.known_queue(request.queue)
         runs: tuple[Run, ...] = ()
         if queue is not None:
+            due = tx.listed(
+                "due_jobs", queue=queue, now=now, limit=request.limit, inline=_INLINE_BYTES
+            )
+            _bury_expired(tx, queue, due, now)
             runs = tuple(
                 Run(run_id := tx.new_run(), _claimed(tx, row, run_id), now)
-                for row in _due(tx, queue, now, request.limit)
+                for row in due
+                if not _expired(row, now)
             )
             for run in runs:
                 tx.move(queue, counted_as(State.PENDING, run.job.failures), "running")
@@ -35,14 +47,19 @@ def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[C
     started = [run for _, _, runs in found for run in runs]
     tx.over("start_jobs", [(run.job.seq, run.id) for run in started])
     tx.over("insert_runs", [(run.id, run.job.seq, run.job.attempt, now) for run in started])
-    return [Claimed(name, runs, _next_due(tx, queue, now)) for name, queue, runs in found]
+    return [Claimed(name, runs, _next_due(tx, queue)) for name, queue, runs in found]
 
 
-def _due(tx: Transaction, queue: int, now: int, limit: int) -> list[list[Any]]:
-    found = tx.one("due_jobs", queue=queue, now=now, limit=limit, inline=_INLINE_BYTES)
-    assert found is not None
-    due: list[list[Any]] = msgspec.json.decode(found[0])
-    return due
+def _expired(row: list[Any], now: int) -> bool:
+    expires_at = row[21]
+    return expires_at is not None and expires_at <= now
+
+
+def _bury_expired(tx: Transaction, queue: int, due: list[list[Any]], now: int) -> None:
+    expired = [row for row in due if _expired(row, now)]
+    tx.over("expire_jobs", [(row[0], now) for row in expired])
+    for row in expired:
+        tx.move(queue, counted_as(State.PENDING, row[16]), "failed")
 
 
 def _claimed(tx: Transaction, row: list[Any], run_id: int) -> Job:
@@ -55,21 +72,25 @@ def _claimed(tx: Transaction, row: list[Any], run_id: int) -> Job:
     return rows.job(row)
 
 
-def _next_due(tx: Transaction, queue: int | None, now: int) -> int | None:
-    row = None if queue is None else tx.one("next_due", queue=queue, now=now)
+def _next_due(tx: Transaction, queue: int | None) -> int | None:
+    row = None if queue is None else tx.one("next_due", queue=queue)
     return None if row is None else int(row[0])
 
 
-def close_lost_runs(tx: Transaction, now: int) -> int:
-    """End the open runs that lost their job to a cancel; how many."""
-    return tx.change("close_lost_runs", now=now)
+def close_lost_runs(tx: Transaction, now: int) -> None:
+    """End the runs of cancelled jobs that the last daemon did not see the end of."""
+    lost = tx.all("lost_runs", first_run=tx.first_run)
+    for _, run in lost:
+        tx.change("close_lost_run", run=run, now=now)
+    tx.over("let_go", lost)
+    tx.recovered = True
 
 
-def orphans(tx: Transaction) -> list[Run]:
+def orphans(fetch: Fetch) -> list[Run]:
     """The runs of all jobs that are RUNNING."""
     return [
         Run(job.run_id, job, row[-1])
-        for row in tx.all("orphans")
+        for row in fetch("orphans")
         if (job := rows.job(row)).run_id is not None
     ]
 
@@ -85,6 +106,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
     tx.over("return_jobs", [_return(s) for s in returned])
     tx.over("end_runs", [_end(s) for s in ends if s.outcome is not None])
     tx.over("forget_runs", [(s.run.id,) for s in ends if s.outcome is None])
+    tx.over("let_go", [(s.run.job.seq, s.run.id) for s in ends if s.run.id not in owned])
     answers = []
     for settlement in settlements:
         end = decided[settlement.run.id]

@@ -68,7 +68,9 @@ class SqliteStore:
     async def run(self) -> None:
         database = self.database
         if needs_check(database.path):
-            await database.check()
+            # What cannot be read just now is not damaged; damage found later ends the store, too.
+            with contextlib.suppress(Unavailable):
+                await database.check()
         await database.run()
 
     async def close(self) -> None:
@@ -86,10 +88,12 @@ class SqliteStore:
         return settled
 
     async def orphans(self, now: int) -> list[Run]:
-        # A disk without room must not keep the daemon from starting; a later start tidies up.
+        # A disk that cannot be written must not keep the daemon from starting; the first claim
+        # makes up for it.
         with contextlib.suppress(StorageFull, Unavailable):
             await self._do(running.close_lost_runs, now)
-        return await self._do(running.orphans)
+        # Read beside the writer, who may have to wait for another process.
+        return await self._ask(running.orphans)
 
     async def get(self, ref: Ref) -> Job | None:
         return await self._ask(reading.get, ref)
@@ -107,7 +111,13 @@ class SqliteStore:
         return await self._do(editing.expire, now, limit)
 
     async def prune(self, finished_before: int, limit: int) -> int:
-        return await self._do(editing.prune, finished_before, limit)
+        pruned = 0
+        while pruned < limit:
+            step = await self._do(editing.prune, finished_before, limit - pruned)
+            if not step:
+                break
+            pruned += step
+        return pruned
 
     async def attempts(self, ref: Ref) -> list[Attempt] | None:
         return await self._ask(reading.attempts, ref)
@@ -129,7 +139,13 @@ class SqliteStore:
         return await self._do(queues.set_queue, name, edit, now)
 
     async def delete_queue(self, name: str, now: int, *, force: bool) -> int | None:
-        return await self._do(queues.delete_queue, name, now, force=force)
+        cancelled = 0
+        while step := await self._do(queues.delete_queue, name, now, force=force):
+            cancelled += step.cancelled
+            if step.done:
+                return cancelled
+        # Gone; but if it was there at the first step, another caller has done the last one.
+        return cancelled or None
 
     async def add_token(self, token: Token) -> None:
         await self._do(queues.add_token, token)

@@ -10,6 +10,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from lq.daemon.store.queries import in_chunks, named, over_rows
 from lq.daemon.store.rows import Row
 from lq.model import State
@@ -41,7 +43,9 @@ class Transaction:
         self._moves: dict[int, dict[str, int]] = {}
         last: dict[str, int] = dict(self.all("last_ids"))
         self._next_job = last.get("jobs", 0) + 1
-        self._next_run = last.get("runs", 0) + 1
+        self._next_run = self.first_run = last.get("runs", 0) + 1
+        # Whether the calls that the last daemon did not see the end of have been closed.
+        self.recovered = False
 
     def all(self, name: str, /, **values: Any) -> list[Row]:
         """Run the statement `name` and fetch all its rows."""
@@ -51,6 +55,16 @@ class Transaction:
         """Run the statement `name` and fetch its first row."""
         row: Row | None = self._connection.execute(named()[name], values).fetchone()
         return row
+
+    def listed(self, name: str, /, **values: Any) -> list[list[Any]]:
+        """Run the statement `name`, which answers with one row: a list of lists, in JSON.
+
+        Many rows cost a crossing each between SQLite's thread and a busy interpreter.
+        """
+        row = self.one(name, **values)
+        assert row is not None
+        found: list[list[Any]] = msgspec.json.decode(row[0])
+        return found
 
     def change(self, name: str, /, **values: Any) -> int:
         """Run the statement `name`; how many rows it changed."""
@@ -97,6 +111,7 @@ class Transaction:
         """Drop what a transaction that was rolled back had learned."""
         self._moves.clear()
         self._queue_ids.clear()
+        self.recovered = False
 
     def move(self, queue: int, old: str | None, new: str | None, number: int = 1) -> None:
         """Note that jobs of a queue went from one count to another (None: from or to nowhere)."""

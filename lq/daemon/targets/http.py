@@ -301,14 +301,10 @@ def _reason(error: BaseException, timeout_ms: int) -> str:
             return "closed: the connection was closed before an answer came"
         case aiohttp.ClientResponseError():
             # aiohttp says "status 400" here, for an answer that was no HTTP at all.
-            return f"protocol_error: the answer is not HTTP: {_first_line(error.message)}"
+            # What follows a colon is a drawing of the bytes.
+            what = printable(error.message.partition(":")[0])[:200]
+            return f"protocol_error: the answer is not HTTP: {what[:1].lower()}{what[1:]}"
         case aiohttp.InvalidURL():
             return "protocol_error: the target is not a URL that can be called"
         case _:
-            return f"protocol_error: {_first_line(str(error))}"
-
-
-def _first_line(text: str) -> str:
-    """What a library says, without its drawing of where: "bad status line"."""
-    line = printable(re.split(r"\n|: b[\"']", text.strip())[0]).rstrip(":")[:200]
-    return line[:1].lower() + line[1:]
+            return f"protocol_error: {printable(str(error))[:200]}"

@@ -131,4 +131,6 @@ async def test_a_content_type_is_kept_byte_for_byte(api: Peer) -> None:
 
 async def test_a_document_has_a_limit_of_its_own(api: Peer) -> None:
     body = b'{"target": "' + b"x" * 70_000 + b'"}'
-    assert (await api.ask("PATCH queues/q", body=body)).status == 413
+    refused = await api.ask("PATCH queues/q", body=body)
+    assert refused.status == 413
+    assert "max_payload" not in refused.json["hint"]

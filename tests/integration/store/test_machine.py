@@ -69,6 +69,7 @@ class Known(Struct):
     not_before: int
     due_at: int
     expires_at: int | None
+    expires_ms: int | None = None
     failures: int = 0
     interruptions: int = 0
     run_id: int | None = None
@@ -131,19 +132,24 @@ class Verbs(RuleBasedStateMachine):
         return [job_id for _, _, job_id in sorted(found)]
 
     def startable(self, queue: str) -> list[str]:
-        """What of a queue could start, were it due."""
+        """What of a queue a claim would find, were it due."""
         return [
             job_id
             for job_id in self.of(queue, State.PENDING, None)
-            if not self.expired(self.known[job_id]) and not self.runs_already(self.known[job_id])
+            if not self.is_called(self.known[job_id])
         ]
 
     def expired(self, job: Known) -> bool:
         return job.expires_at is not None and job.expires_at <= self.now
 
-    def runs_already(self, job: Known) -> bool:
-        key = job.new.key
-        return key is not None and bool(self.of(job.new.queue, State.RUNNING, key))
+    def is_called(self, job: Known) -> bool:
+        """Whether the key of a job is called, even in vain."""
+        name = (job.new.queue, job.new.key)
+        return job.new.key is not None and any(
+            None in self.history[other_id].values()
+            for other_id, other in self.known.items()
+            if (other.new.queue, other.new.key) == name
+        )
 
     def start(self, job_id: str, run: Run) -> None:
         job = self.known[job_id]
@@ -172,6 +178,7 @@ class Verbs(RuleBasedStateMachine):
         claim=st.booleans(),
         if_exists=st.sampled_from(IfExists),
         expires_ms=st.sampled_from([None, None, 0, 6]),
+        expires_relative=st.booleans(),
     )
     def push(
         self,
@@ -182,6 +189,7 @@ class Verbs(RuleBasedStateMachine):
         claim: bool,
         if_exists: IfExists,
         expires_ms: int | None,
+        expires_relative: bool,
     ) -> None:
         if "on_at" in time:
             time = {"on_at": self.now + time["on_at"]}
@@ -190,6 +198,7 @@ class Verbs(RuleBasedStateMachine):
                 queue=queue, key=key, claim=claim, if_exists=if_exists, created_at=self.now,
                 payload=b"%d" % self.pushes, **time,
                 expires_at=None if expires_ms is None else self.now + expires_ms,
+                expires_relative=expires_relative and expires_ms is not None,
             )
         )  # fmt: skip
 
@@ -197,12 +206,15 @@ class Verbs(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     def push_the_same_again(self, pick: int) -> None:
         """As an application does at each start: word for word what it pushed before."""
-        before = self.picked(pick).new
+        known = self.picked(pick)
+        before, expires_ms = known.new, known.expires_ms
         time = {"delay": {"delay_ms": 5}, "on": {"on_at": before.not_before}, "now": {}}
         self.push_one(
             new_job(
                 queue=before.queue, key=before.key, claim=True, created_at=self.now,
-                payload=before.payload, expires_at=before.expires_at, **time[before.asked],
+                payload=before.payload, **time[before.asked],
+                expires_at=before.expires_at if expires_ms is None else self.now + expires_ms,
+                expires_relative=expires_ms is not None,
             )
         )  # fmt: skip
 
@@ -214,13 +226,14 @@ class Verbs(RuleBasedStateMachine):
         fresh = Known(
             new=new, place=self.pushes, state=State.PENDING, not_before=new.not_before,
             due_at=new.due_at, expires_at=new.expires_at, payload=new.payload,
+            expires_ms=expires_ms(new),
         )  # fmt: skip
         waiting_id = self.waiting(fresh)
         if waiting_id is None:
             pushed = self.do(self.stored(new))
             assert pushed.outcome is PushOutcome.CREATED
             starts = new.claim and fresh.due_at <= self.now
-            starts = starts and not self.expired(fresh) and not self.runs_already(fresh)
+            starts = starts and not self.expired(fresh) and not self.is_called(fresh)
             self.known[new.id] = fresh
             self.history[new.id] = {}
             assert (pushed.run is not None) == starts
@@ -247,20 +260,27 @@ class Verbs(RuleBasedStateMachine):
 
     def same(self, waiting: Known, new: NewJob) -> bool:
         """Whether a push says nothing new: never for a delay, which always moves the time."""
-        passed = waiting.failures == 0 and waiting.due_at <= self.now
+        passed = waiting.failures == 0 and waiting.not_before <= self.now
         same_time = {
             "now": passed,
             "delay": False,
             "on": waiting.not_before == new.not_before or (passed and new.not_before <= self.now),
         }[new.asked]
-        return same_time and waiting.payload == new.payload and waiting.expires_at == new.expires_at
+        same_expiry = waiting.expires_at == new.expires_at
+        if new.expires_relative:
+            same_expiry = waiting.expires_ms == expires_ms(new) and not self.expired(waiting)
+        return same_time and same_expiry and waiting.payload == new.payload
 
     @rule(queue=QUEUES, limit=st.integers(0, 3))
     def claim(self, queue: str, limit: int) -> None:
         due = [job_id for job_id in self.startable(queue) if self.known[job_id].due_at <= self.now]
+        head = due[:limit]
         [claimed] = self.do(self.store.claim(lambda: ([ClaimRequest(queue, limit)], self.now)))
-        assert [run.job.id for run in claimed.runs] == due[:limit]
-        for job_id, run in zip(due, claimed.runs, strict=False):
+        for job_id in [job_id for job_id in head if self.expired(self.known[job_id])]:
+            self.known[job_id].move("bury", self.now)
+            head.remove(job_id)
+        assert [run.job.id for run in claimed.runs] == head
+        for job_id, run in zip(head, claimed.runs, strict=True):
             self.start(job_id, run)
         left = [self.known[job_id].due_at for job_id in self.startable(queue)]
         assert claimed.next_due_at == min(left, default=None)
@@ -326,7 +346,7 @@ class Verbs(RuleBasedStateMachine):
         reviving = self.store.revive(ById(job.new.id), self.now)
         if self.changed("revive", job, reviving, blocked=blocked):
             job.not_before = job.due_at = self.now
-            job.expires_at = None
+            job.expires_at = job.expires_ms = None
             job.failures = job.interruptions = 0
 
     def picked(self, pick: int) -> Known:
@@ -366,7 +386,9 @@ class Verbs(RuleBasedStateMachine):
         old = sorted(
             (job.finished_at, job.place, job_id)
             for job_id, job in self.known.items()
-            if job.finished_at is not None and job.finished_at < self.now - age_ms
+            if job.finished_at is not None
+            and job.finished_at < self.now - age_ms
+            and None not in self.history[job_id].values()
         )
         assert self.do(self.store.prune(self.now - age_ms, limit)) == len(old[:limit])
         for _, _, job_id in old[:limit]:
@@ -435,6 +457,13 @@ class Verbs(RuleBasedStateMachine):
             found = self.do(self.store.get(ById(job_id)))
             assert found is not None
             assert found.payload == self.known[job_id].payload
+
+
+def expires_ms(new: NewJob) -> int | None:
+    """The length of an expiry that was given as one."""
+    if new.expires_at is None or not new.expires_relative:
+        return None
+    return new.expires_at - new.created_at
 
 
 def _seen(job: Job) -> tuple[Any, ...]:

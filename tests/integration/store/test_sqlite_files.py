@@ -16,7 +16,8 @@ from lq.daemon.store.lock import FolderLock
 from lq.daemon.store.sqlite import open_store
 from lq.errors import InUse, StartError, StoreFailed
 from lq.model import ById
-from tests.support.jobs import new_job
+from tests.clock import START
+from tests.support.jobs import new_job, push_running, succeed
 from tests.support.sqlite import beside, files, no_file_may_grow
 
 from .conftest import sqlite

@@ -34,6 +34,8 @@ CREATE TABLE jobs (
     not_before    INTEGER NOT NULL,
     due_at        INTEGER NOT NULL,
     expires_at    INTEGER,
+    -- How long after the push, if that is how the expiry was given.
+    expires_ms    INTEGER,
     finished_at   INTEGER,
     target        TEXT    NOT NULL,
     method        TEXT    NOT NULL,
@@ -47,20 +49,22 @@ CREATE TABLE jobs (
     tracestate    TEXT,
     failures      INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
     interruptions INTEGER NOT NULL DEFAULT 0 CHECK (interruptions >= 0),
+    -- The run that calls it; a cancelled job keeps it until that call has ended.
     run_id        INTEGER,
     last_status   INTEGER,
     error         TEXT,
-    CHECK ((state = 'RUNNING') = (run_id IS NOT NULL)),
+    CHECK (run_id IS NOT NULL OR state <> 'RUNNING'),
+    CHECK (run_id IS NULL OR state IN ('RUNNING', 'CANCELLED')),
     CHECK ((state IN ('COMPLETED', 'FAILED', 'CANCELLED')) = (finished_at IS NOT NULL))
 ) STRICT;
 
 -- A claim reads the head of this; it stays microseconds however many wait further back.
 CREATE INDEX jobs_due ON jobs (queue_id, due_at, seq) WHERE state = 'PENDING';
--- Never two waiting jobs with one key, and never two running ones.
+-- Never two waiting jobs with one key, and never two that are called.
 CREATE UNIQUE INDEX jobs_key_waiting ON jobs (queue_id, key)
     WHERE state = 'PENDING' AND key IS NOT NULL;
-CREATE UNIQUE INDEX jobs_key_running ON jobs (queue_id, key)
-    WHERE state = 'RUNNING' AND key IS NOT NULL;
+CREATE UNIQUE INDEX jobs_key_called ON jobs (queue_id, key)
+    WHERE run_id IS NOT NULL AND key IS NOT NULL;
 CREATE INDEX jobs_expiry ON jobs (expires_at)
     WHERE state = 'PENDING' AND expires_at IS NOT NULL;
 CREATE INDEX jobs_finished ON jobs (finished_at, seq) WHERE finished_at IS NOT NULL;
@@ -105,10 +109,12 @@ CREATE TABLE tokens (
 
 CREATE UNIQUE INDEX tokens_live ON tokens (name) WHERE revoked_at IS NULL;
 
--- One row as lq/daemon/store/rows.py reads it: the order of columns is the contract.
+-- One row as lq/daemon/store/rows.py reads it: the order of columns is the contract. The run of
+-- a cancelled job is the store's own affair: the job no longer belongs to it.
 CREATE VIEW job_rows AS
 SELECT j.seq, j.id, q.name AS queue, j.state, j.created_at, j.not_before, j.due_at,
        j.target, j.method, j.retry, j.timeout_ms, j.key, j.headers, j.content_type, j.labels,
-       j.validate, j.failures, j.interruptions, j.run_id, j.last_status, j.error,
+       j.validate, j.failures, j.interruptions,
+       iif(j.state = 'RUNNING', j.run_id, NULL) AS run_id, j.last_status, j.error,
        j.expires_at, j.finished_at, j.traceparent, j.tracestate, j.queue_id
 FROM jobs j JOIN queues q ON q.id = j.queue_id;

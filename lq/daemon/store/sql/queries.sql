@@ -6,9 +6,9 @@
 -- name: insert_jobs
 -- Store new jobs.
 INSERT INTO jobs (seq, id, queue_id, key, state, created_at, not_before, due_at, expires_at,
-                  target, method, headers, content_type, retry, timeout_ms, labels, validate,
-                  traceparent, tracestate, run_id)
-SELECT * FROM (VALUES :rows(20)) WHERE column1 IS NOT NULL;
+                  expires_ms, target, method, headers, content_type, retry, timeout_ms, labels,
+                  validate, traceparent, tracestate, run_id)
+SELECT * FROM (VALUES :rows(21)) WHERE column1 IS NOT NULL;
 
 -- name: insert_payloads
 -- Store the bodies of new jobs.
@@ -21,19 +21,21 @@ INSERT INTO runs (id, job_seq, attempt, started_at)
 SELECT * FROM (VALUES :rows(4)) WHERE column1 IS NOT NULL;
 
 -- name: waiting_by_key
--- The job a push with this key would replace.
-SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
+-- The job a push with this key would replace, and how its expiry was given.
+SELECT r.*, p.body, (SELECT expires_ms FROM jobs WHERE seq = r.seq)
+FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
 WHERE r.queue_id = :queue AND r.key = :key AND r.state = 'PENDING';
 
--- name: key_running
--- Whether a job with this key runs.
-SELECT 1 FROM jobs WHERE queue_id = :queue AND key = :key AND state = 'RUNNING';
+-- name: key_called
+-- Whether a job with this key is called, be that still wanted or not.
+SELECT 1 FROM jobs WHERE queue_id = :queue AND key = :key AND run_id IS NOT NULL;
 
 -- name: replace_job
 -- Put new content in a waiting job's place: same id, fresh budget.
 UPDATE jobs SET not_before = :not_before, due_at = :due_at, expires_at = :expires_at,
-    target = :target, method = :method, headers = :headers, content_type = :content_type,
-    retry = :retry, timeout_ms = :timeout_ms, labels = :labels, validate = :validate,
+    expires_ms = :expires_ms, target = :target, method = :method, headers = :headers,
+    content_type = :content_type, retry = :retry, timeout_ms = :timeout_ms, labels = :labels,
+    validate = :validate,
     traceparent = :traceparent, tracestate = :tracestate,
     failures = 0, interruptions = 0, last_status = NULL, error = NULL
 WHERE seq = :seq AND state = 'PENDING';
@@ -43,8 +45,8 @@ WHERE seq = :seq AND state = 'PENDING';
 UPDATE payloads SET body = :body WHERE job_seq = :seq;
 
 -- name: due_jobs
--- The jobs of a queue to start now: due, not expired, and no other of their key running.
--- One row of JSON, small payloads in hex, large ones left out: each row would be a crossing
+-- The first due jobs of a queue, but for those whose key is called; those that have expired
+-- are among them, so that no claim looks through all of them. One row of JSON, small payloads in hex, large ones left out: each row would be a crossing
 -- between SQLite's thread and a busy interpreter, which costs more than the row.
 SELECT json_group_array(json_array(
     seq, id, queue, state, created_at, not_before, due_at, target, method, retry, timeout_ms,
@@ -54,10 +56,9 @@ SELECT json_group_array(json_array(
 FROM (
     SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
     WHERE r.queue_id = :queue AND r.state = 'PENDING' AND r.due_at <= :now
-      AND (r.expires_at IS NULL OR r.expires_at > :now)
       AND (r.key IS NULL OR NOT EXISTS (
             SELECT 1 FROM jobs x
-            WHERE x.queue_id = r.queue_id AND x.key = r.key AND x.state = 'RUNNING'))
+            WHERE x.queue_id = r.queue_id AND x.key = r.key AND x.run_id IS NOT NULL))
     ORDER BY r.due_at, r.seq LIMIT :limit);
 
 -- name: payload
@@ -65,13 +66,12 @@ FROM (
 SELECT body FROM payloads WHERE job_seq = :seq;
 
 -- name: next_due
--- When the first job of a queue that may start is due.
+-- When the first job of a queue is due that a claim would find.
 SELECT j.due_at FROM jobs j
 WHERE j.queue_id = :queue AND j.state = 'PENDING'
-  AND (j.expires_at IS NULL OR j.expires_at > :now)
   AND (j.key IS NULL OR NOT EXISTS (
         SELECT 1 FROM jobs x
-        WHERE x.queue_id = j.queue_id AND x.key = j.key AND x.state = 'RUNNING'))
+        WHERE x.queue_id = j.queue_id AND x.key = j.key AND x.run_id IS NOT NULL))
 ORDER BY j.due_at, j.seq LIMIT 1;
 
 -- name: start_jobs
@@ -113,16 +113,26 @@ FROM v WHERE runs.id = v.id AND runs.ended_at IS NULL;
 -- Forget runs in which nothing was called.
 DELETE FROM runs WHERE id IN (SELECT column1 FROM (VALUES :rows(1))) AND ended_at IS NULL;
 
+-- name: let_go
+-- Free the keys of cancelled jobs whose calls have ended.
+WITH v (seq, run) AS (VALUES :rows(2))
+UPDATE jobs SET run_id = NULL
+FROM v WHERE jobs.seq = v.seq AND jobs.run_id = v.run AND jobs.state = 'CANCELLED';
+
 -- name: waiting_successor
 -- The id of the job that waits under this key.
 SELECT id FROM jobs WHERE queue_id = :queue AND key = :key AND state = 'PENDING';
 
--- name: close_lost_runs
--- End the runs that no job belongs to: cancelled ones that the last daemon did not see the end of.
+-- name: lost_runs
+-- The calls of cancelled jobs that the last daemon did not see the end of.
+SELECT u.job_seq, u.id FROM runs u JOIN jobs j ON j.seq = u.job_seq
+WHERE u.ended_at IS NULL AND u.id < :first_run AND j.state = 'CANCELLED';
+
+-- name: close_lost_run
+-- End a run that nobody saw the end of.
 UPDATE runs SET ended_at = :now, outcome = 'interrupted',
     error = 'interrupted: the daemon died after the item was cancelled'
-WHERE ended_at IS NULL AND NOT EXISTS (
-    SELECT 1 FROM jobs j WHERE j.seq = runs.job_seq AND j.run_id = runs.id);
+WHERE id = :run AND ended_at IS NULL;
 
 -- name: orphans
 -- What was running when the last daemon ended.
@@ -145,19 +155,22 @@ SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
 WHERE r.queue_id = (SELECT id FROM queues WHERE name = :queue) AND r.key = :key
   AND r.state = 'PENDING'
 UNION ALL
-SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
-WHERE r.queue_id = (SELECT id FROM queues WHERE name = :queue) AND r.key = :key
-  AND r.state = 'RUNNING';
+SELECT r.*, p.body FROM jobs j
+JOIN job_rows r ON r.seq = j.seq JOIN payloads p ON p.job_seq = r.seq
+WHERE j.queue_id = (SELECT id FROM queues WHERE name = :queue) AND j.key = :key
+  AND j.run_id IS NOT NULL AND j.state = 'RUNNING';
 
 -- name: cancel_job
--- Cancel an unprocessed job; a run of it that still goes on counts, but changes nothing any more.
-UPDATE jobs SET state = 'CANCELLED', failures = failures + (run_id IS NOT NULL), run_id = NULL,
+-- Cancel an unprocessed job; a run of it that still goes on counts, but changes nothing any
+-- more; it keeps the key until it ends.
+UPDATE jobs SET state = 'CANCELLED', failures = failures + (run_id IS NOT NULL),
     finished_at = :now, error = 'cancelled'
 WHERE seq = :seq AND state IN ('PENDING', 'RUNNING');
 
 -- name: edit_job
 -- Change a waiting job.
 UPDATE jobs SET not_before = :not_before, due_at = :due_at, expires_at = :expires_at,
+    expires_ms = iif(expires_at IS :expires_at, expires_ms, :expires_ms),
     target = :target, method = :method, headers = :headers, content_type = :content_type,
     retry = :retry, timeout_ms = :timeout_ms, labels = :labels, error = :error
 WHERE seq = :seq AND state = 'PENDING';
@@ -165,30 +178,41 @@ WHERE seq = :seq AND state = 'PENDING';
 -- name: revive_job
 -- Make a finished job wait again, as if just pushed.
 UPDATE jobs SET state = 'PENDING', not_before = :now, due_at = :now, expires_at = NULL,
-    finished_at = NULL, failures = 0, interruptions = 0, last_status = NULL, error = NULL
+    expires_ms = NULL, finished_at = NULL, failures = 0, interruptions = 0, last_status = NULL, error = NULL
 WHERE seq = :seq AND state IN ('COMPLETED', 'FAILED', 'CANCELLED');
+
+-- name: expired_jobs
+-- Waiting jobs whose expiry has passed, as one row of JSON.
+SELECT json_group_array(json_array(seq, queue_id, failures)) FROM (
+    SELECT seq, queue_id, failures FROM jobs
+    WHERE state = 'PENDING' AND expires_at IS NOT NULL AND expires_at <= :now
+    ORDER BY expires_at LIMIT :limit);
 
 -- name: expire_jobs
 -- Fail waiting jobs whose expiry has passed.
-UPDATE jobs SET state = 'FAILED', finished_at = :now,
+WITH v (seq, now) AS (VALUES :rows(2))
+UPDATE jobs SET state = 'FAILED', finished_at = v.now,
     error = 'expired' || coalesce('; last attempt: ' || error, ' before it could start')
-WHERE seq IN (SELECT seq FROM jobs WHERE state = 'PENDING' AND expires_at IS NOT NULL
-              AND expires_at <= :now ORDER BY expires_at LIMIT :limit)
-RETURNING queue_id, failures;
+FROM v WHERE jobs.seq = v.seq AND jobs.state = 'PENDING';
 
 -- name: next_expiry
 -- When the next waiting job expires.
 SELECT min(expires_at) FROM jobs WHERE state = 'PENDING' AND expires_at IS NOT NULL;
 
--- name: prune_jobs
--- Forget the oldest finished jobs; payloads and runs go with them.
-DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE finished_at IS NOT NULL
-    AND finished_at < :before ORDER BY finished_at, seq LIMIT :limit)
-RETURNING queue_id, state;
-
 -- name: oldest_finished
--- When the oldest remembered job finished.
-SELECT min(finished_at) FROM jobs WHERE finished_at IS NOT NULL;
+-- The jobs that finished longest ago and are not called any more, with what bytes they hold,
+-- as one row of JSON.
+SELECT json_group_array(json_array(seq, queue_id, state, bytes)) FROM (
+    SELECT j.seq, j.queue_id, j.state,
+           (SELECT length(body) FROM payloads WHERE job_seq = j.seq)
+           + (SELECT coalesce(sum(length(body)), 0) FROM runs WHERE job_seq = j.seq) AS bytes
+    FROM jobs j
+    WHERE j.finished_at IS NOT NULL AND j.finished_at < :before AND j.run_id IS NULL
+    ORDER BY j.finished_at, j.seq LIMIT :limit);
+
+-- name: prune_jobs
+-- Forget jobs; payloads and runs go with them.
+DELETE FROM jobs WHERE seq IN (SELECT column1 FROM (VALUES :rows(1)));
 
 -- name: attempts
 -- The remembered attempts of a job.
@@ -283,10 +307,17 @@ UPDATE queues SET deleted_at = :now, target = NULL, method = NULL, headers = NUL
     concurrency = NULL, retry = NULL, timeout_ms = NULL, paused = 0, paused_until = NULL
 WHERE id = :queue;
 
--- name: cancel_waiting
--- Cancel all waiting jobs of a queue.
-UPDATE jobs SET state = 'CANCELLED', finished_at = :now, error = 'cancelled with its queue'
-WHERE queue_id = :queue AND state = 'PENDING' RETURNING failures;
+-- name: first_waiting
+-- Waiting jobs of a queue, as one row of JSON.
+SELECT json_group_array(json_array(seq, failures)) FROM (
+    SELECT seq, failures FROM jobs WHERE queue_id = :queue AND state = 'PENDING'
+    ORDER BY due_at, seq LIMIT :limit);
+
+-- name: cancel_with_queue
+-- Cancel waiting jobs whose queue is deleted.
+WITH v (seq, now) AS (VALUES :rows(2))
+UPDATE jobs SET state = 'CANCELLED', finished_at = v.now, error = 'cancelled with its queue'
+FROM v WHERE jobs.seq = v.seq AND jobs.state = 'PENDING';
 
 -- name: count
 -- Carry one transaction's moves into a queue's counts.
