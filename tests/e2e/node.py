@@ -100,7 +100,11 @@ class Node:
 
     def __enter__(self) -> Node:
         self._reader.start()
-        self.next("listening")
+        try:
+            self.next("listening")
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
@@ -109,6 +113,9 @@ class Node:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._process.kill()
         self._process.wait()
         self._reader.join()
