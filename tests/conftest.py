@@ -10,8 +10,13 @@ from typing import Any, TypeVar
 
 import pytest
 
+from lq.clock import SystemClock
+from lq.daemon.egress import Egress
 from lq.daemon.main import Daemon
 from lq.daemon.secret import load_secret
+from lq.daemon.targets.http import HttpTarget
+from lq.daemon.targets.request import Signer
+from lq.signature import new_secret
 from tests.clock import FakeClock
 from tests.support.handler import Handler
 from tests.support.home import Home
@@ -58,6 +63,15 @@ async def handler(folder: Path, clock: FakeClock) -> AsyncIterator[Handler]:
     async with Handler(clock, load_secret(folder)) as serving:
         yield serving
     assert serving.twice == []
+
+
+@pytest.fixture
+async def target() -> AsyncIterator[HttpTarget]:
+    """The way out, with leave to call anything on this machine."""
+    anywhere = Egress("public", ["127.0.0.1:1-65535", "[::1]:1-65535"])
+    signer = Signer(new_secret(bytes(32)))
+    async with HttpTarget(signer, anywhere, SystemClock()) as target:
+        yield target
 
 
 @pytest.fixture
