@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import random
@@ -54,6 +55,10 @@ _LAST_ANSWERS_S = 1.0
 def serve(config: Config) -> int:
     """Run the daemon until it is told to stop; the exit code of the process."""
     os.umask(0o077)
+    # What is loaded by now stays; of what a call makes, hardly anything is a cycle. Looking
+    # for cycles every 700 objects took a seventh of the time of a call.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     _log_to_stderr(config.log_level)
     try:
         _run(_serve(config))
