@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lq.daemon.store import rows
-from lq.daemon.store.transaction import Transaction
+from lq.daemon.store.transaction import Transaction, counted_as
 from lq.errors import KeyExists
 from lq.model import IfExists, Job, NewJob, Pushed, PushOutcome, Run, State
 
@@ -68,14 +68,19 @@ def _may_start(new: NewJob) -> bool:
 def _push_keyed(tx: Transaction, new: NewJob, key: str) -> Pushed | KeyExists:
     queue = tx.queue(new.queue, new.created_at)
     row = tx.one("waiting_by_key", queue=queue, key=key)
-    if row is None:
+    waiting = None if row is None else rows.job(row)
+    if waiting and waiting.expires_at is not None and waiting.expires_at <= new.created_at:
+        # It will never run; kept in its place, the new push would be lost with it.
+        tx.over("expire_jobs", [(waiting.seq, new.created_at)])
+        tx.move(queue, counted_as(State.PENDING, waiting.failures), "failed")
+        waiting = None
+    if row is None or waiting is None:
         # A successor waits for the end of the call under way, so that a key never runs twice.
         claim = new.claim and tx.one("key_called", queue=queue, key=key) is None
         batch = _Batch(tx)
         pushed = batch.add(new, queue, claim=claim)
         batch.insert()
         return pushed
-    waiting = rows.job(row)
     if new.if_exists is IfExists.REJECT:
         return KeyExists(
             f"an item with key {key!r} is waiting in queue {new.queue!r}: {waiting.id}",

@@ -221,7 +221,7 @@ async def test_a_relative_expiry_is_neither_none_nor_the_instant_it_happens_to_m
 async def test_a_job_that_has_expired_is_not_the_same_as_a_new_one(store: Store) -> None:
     await store.push(expiring(10))
     again = await store.push(expiring(10, created_at=START + 10))
-    assert (again.outcome, again.job.expires_at) == (PushOutcome.REPLACED, START + 20)
+    assert (again.outcome, again.job.expires_at) == (PushOutcome.CREATED, START + 20)
 
 
 async def test_an_edit_changes_a_relative_expiry(store: Store) -> None:
@@ -426,3 +426,17 @@ async def test_a_push_and_the_end_of_the_run_before_it_at_one_moment(store: Stor
         assert (await get(store)).payload == b"newest"
         await assert_counts(store)
         await store.cancel(KEY, START)
+
+
+@pytest.mark.parametrize("if_exists", IfExists)
+async def test_what_has_expired_waits_no_more(store: Store, if_exists: IfExists) -> None:
+    """Nobody has swept it yet; the new push must not be lost to an item that never runs."""
+    old = await store.push(new_job(key="k", expires_at=START + 10, due_at=START + 1000))
+    new = await store.push(new_job(key="k", created_at=START + 10, if_exists=if_exists))
+    assert new.outcome is PushOutcome.CREATED
+    assert new.job.id != old.job.id
+    buried = await store.get(ById(old.job.id))
+    assert buried is not None
+    assert (buried.state, buried.finished_at) == (State.FAILED, START + 10)
+    assert [run.job.id for run in await claim(store, now=START + 10)] == [new.job.id]
+    await assert_counts(store)

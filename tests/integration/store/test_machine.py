@@ -229,6 +229,9 @@ class Verbs(RuleBasedStateMachine):
             expires_ms=expires_ms(new),
         )  # fmt: skip
         waiting_id = self.waiting(fresh)
+        if waiting_id and self.expired(self.known[waiting_id]):
+            self.known[waiting_id].move("bury", self.now)
+            waiting_id = None
         if waiting_id is None:
             pushed = self.do(self.stored(new))
             assert pushed.outcome is PushOutcome.CREATED
