@@ -120,13 +120,26 @@ class Edit(Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] | UnsetType = UNSET
 
 
+class Firing(Struct, frozen=True):
+    """Which schedule made a job, and for which time.
+
+    Shape: `schedule` is its id. `at` is the nominal time, None for a job somebody asked for by
+    hand. `missed` marks a catch-up: how many times this one job stands for; else it is 0.
+    """
+
+    schedule: str
+    at: int | None
+    missed: int = 0
+
+
 class NewJob(Struct, frozen=True, kw_only=True):
     """A push with every default resolved: what the store inserts, or puts in a waiting job's place.
 
     Shape: `not_before` is the instant asked for, `due_at` when it may first be claimed
     (never before the push). `asked` says how the time was given, because pushing an
     identical job again must change nothing for an instant and move the time for a delay.
-    `claim` asks for the job to be inserted as already claimed, if it is due.
+    `claim` asks for the job to be inserted as already claimed, if it is due. `skipped` says why
+    a schedule makes no job for a time; such a one goes to history as CANCELLED at once.
     """
 
     id: str
@@ -151,6 +164,8 @@ class NewJob(Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     tracestate: str | None = None
     claim: bool = False
+    firing: Firing | None = None
+    skipped: str | None = None
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -185,6 +200,7 @@ class Job(Struct, frozen=True, kw_only=True):
     finished_at: int | None = None
     traceparent: str | None = None
     tracestate: str | None = None
+    firing: Firing | None = None
     payload: bytes | None = None
 
     @property
@@ -321,6 +337,7 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     state: str | None = None
     key: str | None = None
     label: str | None = None
+    schedule: str | None = None
     from_at: int | None = None
     to_at: int | None = None
     limit: int = 100
@@ -383,6 +400,133 @@ class Queue(Struct, frozen=True, kw_only=True):
     paused_until: int | None = None
     counts: Counts = Counts()
     next_due_at: int | None = None
+
+
+class Misfire(StrEnum):
+    """What becomes of the times at which a schedule could not fire."""
+
+    ONCE = "once"  # one job for all of them
+    SKIP = "skip"  # none
+    ALL = "all"  # one each, the newest 100
+
+
+class Overlap(StrEnum):
+    """Whether a schedule fires while a job it made is unfinished."""
+
+    ALLOW = "allow"
+    SKIP = "skip"
+
+
+class ScheduleSpec(Struct, frozen=True, kw_only=True):
+    """What a schedule is to do, as its maker said it: equal specs are the same schedule.
+
+    Shape: `rule` is a cron expression, a nickname such as "@daily", or "E=" and a duration.
+    `push` is what each job is made from; it has neither key nor time of its own.
+    `start_at` and `until_at` are the first and the last instant at which it may fire.
+    """
+
+    rule: str
+    push: Push
+    zone: str = "UTC"
+    key: str | None = None
+    times: int | None = None
+    start_at: int | None = None
+    until_at: int | None = None
+    jitter_ms: int = 0
+    misfire: Misfire = Misfire.ONCE
+    overlap: Overlap = Overlap.ALLOW
+
+
+class ScheduleEdit(Struct, frozen=True, kw_only=True):
+    """A PATCH of a schedule: the members of its spec, and of the spec's push, that change.
+
+    Shape: keys are names of members, values what takes their place.
+    """
+
+    spec: Mapping[str, object] = MappingProxyType({})
+    push: Mapping[str, object] = MappingProxyType({})
+
+
+class LastJob(Struct, frozen=True, kw_only=True):
+    """The last job a schedule made, and what became of it; only `id` once history forgot it."""
+
+    id: str
+    state: State | None = None
+    failures: int = 0
+    finished_at: int | None = None
+    error: str | None = None
+
+
+class Origin(StrEnum):
+    """Who made a schedule, and so who may change it."""
+
+    API = "api"
+    FILE = "file"  # [[schedules]] of lq.toml
+
+
+class Schedule(Struct, frozen=True, kw_only=True):
+    """A stored schedule. `spec.push.payload` is empty where a listing left it out.
+
+    Shape: every nominal time up to `seen_at` has been dealt with; `next_at` is the first one
+    after it, None when there is none or the schedule is paused. `anchor_at` is the phase of an
+    interval. `fired` counts the jobs made for nominal times, `last_at` is the last of those
+    times. `reason` says why lq itself has paused the schedule.
+    """
+
+    id: str
+    spec: ScheduleSpec
+    created_at: int
+    anchor_at: int
+    seen_at: int
+    next_at: int | None = None
+    fired: int = 0
+    last_at: int | None = None
+    last: LastJob | None = None
+    paused: bool = False
+    reason: str | None = None
+    origin: Origin = Origin.API
+
+
+class ScheduleKey(Struct, frozen=True):
+    """Names a schedule by its key, unique over all schedules."""
+
+    key: str
+
+
+ScheduleRef = ById | ScheduleKey
+
+
+class ScheduleFilter(Struct, frozen=True, kw_only=True):
+    """Which schedules a listing shows. Empty members do not restrict.
+
+    Shape: `queues` are shell patterns (a token's). `cursor` is what the last page gave.
+    """
+
+    queue: str | None = None
+    queues: tuple[str, ...] = ()
+    origin: Origin | None = None
+    limit: int = 100
+    cursor: str | None = None
+
+
+class ScheduleChange(Struct, frozen=True, kw_only=True):
+    """What a (re)load of lq.toml does to one schedule.
+
+    Shape: `change` is `created`, `updated`, `removed`, `unchanged` or `conflict`; `note` says why.
+    """
+
+    key: str
+    change: str
+    next_before: int | None = None
+    next_after: int | None = None
+    note: str | None = None
+
+
+class Reload(Struct, frozen=True):
+    """What a (re)load of lq.toml does. `restart` are the settings that wait for a restart."""
+
+    schedules: tuple[ScheduleChange, ...]
+    restart: tuple[str, ...] = ()
 
 
 class Scope(StrEnum):

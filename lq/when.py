@@ -177,6 +177,13 @@ def load_zone(name: str) -> datetime.tzinfo:
     )
 
 
+def forget_zones() -> None:
+    """Read the rules of zones anew from now on: their database may have been updated."""
+    import zoneinfo
+
+    zoneinfo.ZoneInfo.clear_cache()
+
+
 def format_instant(at: int) -> str:
     """An instant as RFC 3339 with milliseconds and Z."""
     minute, ms = divmod(at, MINUTE_MS)

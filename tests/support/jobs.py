@@ -1,4 +1,4 @@
-"""Jobs, and what stores are asked about them, in few words."""
+"""Jobs, schedules, and what stores are asked about them, in few words."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lq.daemon.store import ClaimRequest, Store
+from lq.daemon.store import ClaimRequest, Fire, Store
 from lq.model import (
     Counts,
+    Firing,
     Job,
     JobFilter,
     NewJob,
     Outcome,
     OutcomeKind,
     Page,
+    Push,
     RetryPolicy,
     Run,
+    Schedule,
+    ScheduleSpec,
     Settlement,
     State,
 )
@@ -28,6 +32,8 @@ from tests.clock import START
 SUCCEEDED = Outcome(kind=OutcomeKind.SUCCEEDED, status=200)
 FAILED = Outcome(kind=OutcomeKind.FAILED, status=500, error="status 500")
 INTERRUPTED = Outcome(kind=OutcomeKind.INTERRUPTED, error="interrupted")
+
+HOUR = 3_600_000
 
 _numbers = count(1)
 
@@ -55,6 +61,47 @@ def new_job(**members: Any) -> NewJob:
         retry=RetryPolicy(3),
         timeout_ms=60_000,
         payload=b"payload",
+    )
+    return replace(plain, **members)
+
+
+def new_schedule(**members: Any) -> Schedule:
+    """An hourly schedule as the engine would have it stored: due now, unless it says otherwise.
+
+    Shape: members of ScheduleSpec and of Schedule.
+    """
+    plain = ScheduleSpec(
+        rule="@hourly",
+        push=Push(queue="q", payload=b"payload", target="https://example.com/"),
+    )
+    names = set(ScheduleSpec.__struct_fields__) & set(members)
+    spec = replace(plain, **{name: members.pop(name) for name in names})
+    schedule = Schedule(
+        id=f"sch_{next(_numbers)}",
+        spec=spec,
+        created_at=START - HOUR,
+        anchor_at=START - HOUR,
+        seen_at=START - HOUR,
+        next_at=START,
+    )
+    return replace(schedule, **members)
+
+
+def new_fire(schedule: Schedule, *times: int | None, **members: Any) -> Fire:
+    """What the scheduler would do with a schedule at these times; None is a run by hand.
+
+    Shape: the schedule goes on by an hour from the last time, unless `members` of Fire differ.
+    """
+    jobs = tuple(
+        new_job(queue=schedule.spec.push.queue, firing=Firing(schedule.id, at)) for at in times
+    )
+    seen_at = max((at for at in times if at is not None), default=schedule.seen_at)
+    plain = Fire(
+        id=schedule.id,
+        seen_before=schedule.seen_at,
+        seen_at=seen_at,
+        next_at=seen_at + HOUR,
+        jobs=jobs,
     )
     return replace(plain, **members)
 

@@ -31,6 +31,9 @@ from lq.model import (
     QueueEdit,
     Ref,
     Run,
+    Schedule,
+    ScheduleFilter,
+    ScheduleRef,
     Settled,
     Settlement,
     Token,
@@ -73,6 +76,20 @@ class ResolvedEdit(Struct, frozen=True, kw_only=True):
     not_before: int | None = None
     due_at: int | None = None
     expires_at: int | UnsetType | None = UNSET
+
+
+class Fire(Struct, frozen=True, kw_only=True):
+    """One schedule goes on from `seen_before`: what it makes now, and when it is next.
+
+    Shape: `jobs` are in order of their nominal times. `reason` pauses the schedule.
+    """
+
+    id: str
+    seen_before: int
+    seen_at: int
+    next_at: int | None
+    jobs: tuple[NewJob, ...] = ()
+    reason: str | None = None
 
 
 class Store(Protocol):
@@ -163,6 +180,55 @@ class Store(Protocol):
         is cancelled and counted, too, and what is pushed after it brings the queue back.
         None when there is no such queue. Raises: Conflict when it holds unprocessed jobs.
         """
+
+    async def put_schedule(self, schedule: Schedule) -> None:
+        """Insert a schedule, or put it in the place of the one with its id; `last` stays.
+
+        Raises: KeyExists.
+        """
+
+    async def schedule(self, ref: ScheduleRef) -> Schedule | None:
+        """One schedule with its payload."""
+
+    async def schedules(self, wanted: ScheduleFilter) -> Page[Schedule]:
+        """Schedules without payloads, by key, those without a key last."""
+
+    async def delete_schedule(self, schedule_id: str) -> bool:
+        """Forget a schedule; the jobs it made stay. Whether there was one."""
+
+    async def due_schedules(self, now: int, limit: int) -> list[Schedule]:
+        """The first schedules whose next time has come, with payloads, the longest due first.
+
+        Shape: fewer than `limit` also where the payloads are more than memory should hold.
+        """
+
+    async def next_schedule(self) -> int | None:
+        """When the first schedule is due."""
+
+    async def fire(self, fires: Sequence[Fire], mark: int) -> list[Job]:
+        """Make the jobs of schedules and move their next times, all in one transaction.
+
+        A schedule that is not at `seen_before` any more is left alone. A job whose schedule has
+        one for that nominal time already is not made again; one of a schedule with overlap
+        `skip` that has an unfinished job is stored as skipped. A schedule that has reached its
+        `times` has no next time. Of one that is paused only runs by hand (all jobs are without a
+        nominal time) make jobs; they leave its times as they are.
+
+        Shape: the jobs made, without those skipped. `mark` is the instant this counts as done
+        at; it becomes the clock mark unless that is higher.
+        """
+
+    async def seen_after(self, at: int, limit: int) -> list[Schedule]:
+        """Schedules, not paused, whose `seen_at` is after an instant: the clock went back.
+
+        Shape: without payloads, the least ahead first.
+        """
+
+    async def clock_mark(self) -> int | None:
+        """The latest instant at which the daemon is known to have lived."""
+
+    async def set_clock_mark(self, at: int) -> None:
+        """Take an instant as the mark, also a lower one."""
 
     async def add_token(self, token: Token) -> None:
         """Remember a token. Raises: Conflict when the name is taken by a live one."""

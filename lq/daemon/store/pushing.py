@@ -14,7 +14,7 @@ from lq.model import IfExists, Job, NewJob, Pushed, PushOutcome, Run, State
 def push(tx: Transaction, jobs: Sequence[NewJob]) -> list[Pushed | KeyExists]:
     """Push many jobs: those without a key in one statement, those with one each by itself."""
     answers: list[Pushed | KeyExists] = []
-    batch = _Batch(tx)
+    batch = Batch(tx)
     for job in jobs:
         if job.key is None:
             answers.append(batch.add(job, tx.queue(job.queue, job.created_at), claim=job.claim))
@@ -24,45 +24,52 @@ def push(tx: Transaction, jobs: Sequence[NewJob]) -> list[Pushed | KeyExists]:
     return answers
 
 
-class _Batch:
-    """Jobs to insert with one statement a table."""
+class Batch:
+    """Jobs to insert with few statements, however many they are."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self._jobs: list[tuple[Any, ...]] = []
+        self._fired_jobs: list[tuple[Any, ...]] = []
         self._payloads: list[tuple[int, bytes]] = []
         self._runs: list[tuple[int, int, int, int]] = []
 
     def add(self, new: NewJob, queue: int, *, claim: bool) -> Pushed:
+        """Take a job in; it is claimed if that was asked for, or cancelled if it is skipped."""
         seq = self._tx.new_job()
         run_id = self._tx.new_run() if claim and _may_start(new) else None
-        state = State.PENDING if run_id is None else State.RUNNING
-        self._jobs.append(
-            (seq, new.id, queue, new.key, state.value, new.created_at, new.not_before, new.due_at,
-             new.expires_at, _expires_ms(new), new.target, new.method,
-             rows.headers_text(new.headers), new.content_type, rows.retry_text(new.retry),
-             new.timeout_ms, rows.labels_text(new.labels), new.validate, new.traceparent,
-             new.tracestate, run_id)
-        )  # fmt: skip
-        self._payloads.append((seq, new.payload))
-        self._tx.move(queue, None, "pending" if run_id is None else "running")
         job = _stored(new, seq, run_id)
+        row = (
+            seq, new.id, queue, new.key, job.state.value, new.created_at, new.not_before,
+            new.due_at, new.expires_at, _expires_ms(new), new.target, new.method,
+            rows.headers_text(new.headers), new.content_type, rows.retry_text(new.retry),
+            new.timeout_ms, rows.labels_text(new.labels), new.validate, new.traceparent,
+            new.tracestate, run_id,
+        )  # fmt: skip
+        if new.firing is None and new.skipped is None:
+            self._jobs.append(row)
+        else:
+            self._fired_jobs.append((*row, *rows.firing(new.firing), job.finished_at, job.error))
+        self._payloads.append((seq, new.payload))
+        self._tx.move(queue, None, counted_as(job.state, 0))
         if run_id is None:
             return Pushed(job, PushOutcome.CREATED)
         self._runs.append((run_id, seq, 1, new.created_at))
         return Pushed(job, PushOutcome.CREATED, Run(run_id, job, new.created_at))
 
     def insert(self) -> None:
-        if self._jobs:
-            self._tx.over("insert_jobs", self._jobs)
-            self._tx.over("insert_payloads", self._payloads)
-            self._tx.over("insert_runs", self._runs)
+        """Store all of them."""
+        self._tx.over("insert_jobs", self._jobs)
+        self._tx.over("insert_fired_jobs", self._fired_jobs)
+        self._tx.over("insert_payloads", self._payloads)
+        self._tx.over("insert_runs", self._runs)
 
 
 def _may_start(new: NewJob) -> bool:
     """Whether a job could be claimed at the moment of its push."""
     now = new.created_at
-    return new.due_at <= now and (new.expires_at is None or new.expires_at > now)
+    alive = new.expires_at is None or new.expires_at > now
+    return new.due_at <= now and alive and new.skipped is None
 
 
 def _push_keyed(tx: Transaction, new: NewJob, key: str) -> Pushed | KeyExists:
@@ -77,7 +84,7 @@ def _push_keyed(tx: Transaction, new: NewJob, key: str) -> Pushed | KeyExists:
     if row is None or waiting is None:
         # A successor waits for the end of the call under way, so that a key never runs twice.
         claim = new.claim and tx.one("key_called", queue=queue, key=key) is None
-        batch = _Batch(tx)
+        batch = Batch(tx)
         pushed = batch.add(new, queue, claim=claim)
         batch.insert()
         return pushed
@@ -162,11 +169,14 @@ def _stored(
     new: NewJob, seq: int, run_id: int | None = None, *, replaces: Job | None = None
 ) -> Job:
     """The Job that `new` is once stored, without reading it back."""
+    state = State.PENDING if run_id is None else State.RUNNING
+    if new.skipped is not None:
+        state = State.CANCELLED
     return Job(
         seq=seq,
         id=replaces.id if replaces else new.id,
         queue=new.queue,
-        state=State.PENDING if run_id is None else State.RUNNING,
+        state=state,
         created_at=replaces.created_at if replaces else new.created_at,
         not_before=new.not_before,
         due_at=new.due_at,
@@ -181,7 +191,10 @@ def _stored(
         validate=new.validate,
         run_id=run_id,
         expires_at=new.expires_at,
+        error=new.skipped,
+        finished_at=None if new.skipped is None else new.created_at,
         traceparent=new.traceparent,
         tracestate=new.tracestate,
+        firing=new.firing,
         payload=new.payload,
     )

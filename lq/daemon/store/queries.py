@@ -1,4 +1,4 @@
-"""Loads `sql/queries.sql`: each statement by its name, and statements over many rows.
+"""Loads the statements of `sql/`: each one by its name, and those over many rows.
 
 Owns the text of SQL; never runs it.
 """
@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 
+# On jobs, queues and tokens; on schedules.
+_FILES = ("queries.sql", "schedules.sql")
 _ROWS = re.compile(r"VALUES :rows\((\d+)\)")
 # SQLite takes 32,766 parameters a statement; 64 rows of 20 stay far below, and beyond 64
 # rows the cost of a row no longer falls.
@@ -18,8 +20,9 @@ _MOST_ROWS = 64
 
 @cache
 def named() -> dict[str, str]:
-    """All statements of queries.sql by name."""
-    text = files(__package__).joinpath("sql", "queries.sql").read_text("utf-8")
+    """All statements by name."""
+    folder = files(__package__).joinpath("sql")
+    text = "".join(folder.joinpath(name).read_text("utf-8") for name in _FILES)
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
     return {name: _bare(sql) for name, sql in zip(parts[1::2], parts[2::2], strict=True)}
 

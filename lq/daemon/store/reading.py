@@ -70,11 +70,10 @@ def _pending(
 ) -> list[Row]:
     retrying = {"PENDING": False, "RETRY": True}.get(wanted.state or "")
     values = shared | {"retrying": retrying, "limit": limit}
-    values |= {"after_due": after[1], "after_seq": after[2]}
-    if shared["queue"] is not None:
-        del values["queues"]
-        return fetch("pending_page_of_queue", **values)
-    return fetch("pending_page", after_queue=after[0], **values)
+    values |= {"after_queue": after[0], "after_due": after[1], "after_seq": after[2]}
+    if wanted.schedule is not None:
+        return fetch("pending_page_of_schedule", **values)
+    return fetch("pending_page" if wanted.queue is None else "pending_page_of_queue", **values)
 
 
 def finished(fetch: Fetch, wanted: JobFilter) -> Page[Job]:
@@ -85,7 +84,7 @@ def finished(fetch: Fetch, wanted: JobFilter) -> Page[Job]:
     newest = (1 << 62, 1 << 62)
     _, place = _cursor(wanted.cursor, {"f": 2}, start=("f", newest))
     found = fetch(
-        "finished_page",
+        "finished_page" if wanted.schedule is None else "finished_page_of_schedule",
         before_at=place[0],
         before_seq=place[1],
         state=wanted.state,
@@ -115,6 +114,7 @@ def _shared(fetch: Fetch, wanted: JobFilter) -> dict[str, Any] | None:
     return {
         "queue": queue,
         "queues": None if allowed is None else json.dumps(allowed),
+        "schedule": wanted.schedule,
         "key": wanted.key,
         "label": None if wanted.label is None else f",{wanted.label},",
         "from_at": wanted.from_at,

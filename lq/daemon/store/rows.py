@@ -1,4 +1,7 @@
-"""Rows of the database <-> records of lq.model. Pure; knows the order of the view job_rows."""
+"""Rows of the database <-> records of lq.model.
+
+Pure; knows the order of the views job_rows and schedule_rows.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,34 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from lq.backoff import format_retry, parse_retry
 from lq.model import (
     Attempt,
     Counts,
+    Firing,
     Job,
+    LastJob,
+    Misfire,
+    Origin,
     OutcomeKind,
+    Overlap,
+    Push,
     Queue,
     QueueSettings,
     RetryPolicy,
+    Schedule,
+    ScheduleSpec,
     Scope,
     State,
     Token,
 )
 
 Row = tuple[Any, ...]
+
+# A payload up to this size comes with its row when rows are JSON; hex doubles it.
+INLINE_BYTES = 16 * 1024
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _STATES = {state.value: state for state in State}
@@ -96,14 +112,20 @@ def job(row: Sequence[Any]) -> Job:
         finished_at=row[22],
         traceparent=row[23],
         tracestate=row[24],
-        payload=row[26],
+        firing=None if row[25] is None else Firing(row[25], row[26], row[27]),
+        payload=row[29],
     )
 
 
 def queue_id(row: Row) -> int:
     """The queue's key in a row of job_rows."""
-    key: int = row[25]
+    key: int = row[28]
     return key
+
+
+def firing(made: Firing | None) -> tuple[str | None, int | None, int | None]:
+    """A Firing as the columns of a job: its schedule, its time, how many it stands for."""
+    return (None, None, None) if made is None else (made.schedule, made.at, made.missed)
 
 
 def attempt(row: Row) -> Attempt:
@@ -156,4 +178,49 @@ def token(row: Row) -> Token:
         expires_at=row[5],
         revoked_at=row[6],
         used_at=row[7],
+    )
+
+
+def options_text(push: Push) -> str:
+    """What a schedule pushes as stored: JSON of all but queue and payload."""
+    members = msgspec.structs.asdict(push)
+    del members["queue"], members["payload"]
+    return msgspec.json.encode(members, enc_hook=dict).decode()  # headers may be a read-only view
+
+
+def schedule(row: Sequence[Any], payload: bytes = b"") -> Schedule:
+    """A Schedule from a row of schedule_rows."""
+    options = msgspec.json.decode(row[11])
+    return Schedule(
+        id=row[0],
+        spec=ScheduleSpec(
+            rule=row[1],
+            zone=row[2],
+            key=row[3],
+            times=row[4],
+            start_at=row[5],
+            until_at=row[6],
+            jitter_ms=row[7],
+            misfire=Misfire(row[8]),
+            overlap=Overlap(row[9]),
+            push=msgspec.convert({**options, "queue": row[10], "payload": payload}, Push),
+        ),
+        created_at=row[12],
+        anchor_at=row[13],
+        seen_at=row[14],
+        next_at=row[15],
+        fired=row[16],
+        last_at=row[17],
+        last=None if row[18] is None else _last_job(row),
+        paused=row[23] == 1,
+        reason=row[24],
+        origin=Origin(row[25]),
+    )
+
+
+def _last_job(row: Sequence[Any]) -> LastJob:
+    if row[19] is None:
+        return LastJob(id=row[18])
+    return LastJob(
+        id=row[18], state=State(row[19]), failures=row[20], finished_at=row[21], error=row[22]
     )

@@ -15,9 +15,6 @@ from lq.daemon.store.reading import Fetch
 from lq.daemon.store.transaction import Transaction, counted_as
 from lq.model import MOVES, Job, Run, Settled, Settlement, State
 
-# A payload up to this size comes with its row; hex doubles it.
-_INLINE_BYTES = 16 * 1024
-
 
 def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[Claimed]:
     """Open runs for the first due jobs of each queue, and say when the next one is due.
@@ -33,7 +30,7 @@ def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[C
         runs: tuple[Run, ...] = ()
         if queue is not None:
             due = tx.listed(
-                "due_jobs", queue=queue, now=now, limit=request.limit, inline=_INLINE_BYTES
+                "due_jobs", queue=queue, now=now, limit=request.limit, inline=rows.INLINE_BYTES
             )
             _bury_expired(tx, queue, due, now)
             runs = tuple(
@@ -65,10 +62,10 @@ def _bury_expired(tx: Transaction, queue: int, due: list[list[Any]], now: int) -
 def _claimed(tx: Transaction, row: list[Any], run_id: int) -> Job:
     """The job that a waiting row is, once it is claimed for a run."""
     row[3], row[18] = State.RUNNING.value, run_id
-    if row[26] is not None:
-        row[26] = bytes.fromhex(row[26])
+    if row[-1] is not None:
+        row[-1] = bytes.fromhex(row[-1])
     elif payload := tx.one("payload", seq=row[0]):
-        row[26] = payload[0]
+        row[-1] = payload[0]
     return rows.job(row)
 
 

@@ -1,7 +1,7 @@
 """The Store on one SQLite file: each verb handed to the writer, or asked of the reader.
 
-The verbs themselves are in pushing, running, editing, queues and reading; this file only
-says which of them write, and in which order those of one commit are done.
+The verbs themselves are in pushing, running, editing, queues, schedules and reading; this file
+only says which of them write, and in which order those of one commit are done.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lq.daemon.store import (
     Claimed,
+    Fire,
     ResolvedEdit,
     Wanted,
     editing,
@@ -24,13 +25,14 @@ from lq.daemon.store import (
     reading,
     rows,
     running,
+    schedules,
 )
 from lq.daemon.store.database import Database, Late, open_database
 from lq.daemon.store.migrate import needs_check
 from lq.daemon.store.queries import named
 from lq.daemon.store.rows import Row
 from lq.daemon.store.transaction import Transaction
-from lq.errors import Conflict, StorageFull, Unavailable
+from lq.errors import RequestError, StorageFull, Unavailable
 from lq.model import (
     Attempt,
     Job,
@@ -42,6 +44,9 @@ from lq.model import (
     QueueEdit,
     Ref,
     Run,
+    Schedule,
+    ScheduleFilter,
+    ScheduleRef,
     Settled,
     Settlement,
     Token,
@@ -147,6 +152,36 @@ class SqliteStore:
         # Gone; but if it was there at the first step, another caller has done the last one.
         return cancelled or None
 
+    async def put_schedule(self, schedule: Schedule) -> None:
+        await self._do(schedules.put, schedule)
+
+    async def schedule(self, ref: ScheduleRef) -> Schedule | None:
+        return await self._ask(schedules.get, ref)
+
+    async def schedules(self, wanted: ScheduleFilter) -> Page[Schedule]:
+        return await self._ask(schedules.page, wanted)
+
+    async def delete_schedule(self, schedule_id: str) -> bool:
+        return await self._do(schedules.delete, schedule_id)
+
+    async def due_schedules(self, now: int, limit: int) -> list[Schedule]:
+        return await self._ask(schedules.due, now, limit)
+
+    async def next_schedule(self) -> int | None:
+        return await self._ask(schedules.next_due)
+
+    async def fire(self, fires: Sequence[Fire], mark: int) -> list[Job]:
+        return await self._do(schedules.fire, fires, mark)
+
+    async def seen_after(self, at: int, limit: int) -> list[Schedule]:
+        return await self._ask(schedules.seen_after, at, limit)
+
+    async def clock_mark(self) -> int | None:
+        return await self._ask(schedules.clock_mark)
+
+    async def set_clock_mark(self, at: int) -> None:
+        await self._do(schedules.set_clock_mark, at)
+
     async def add_token(self, token: Token) -> None:
         await self._do(queues.add_token, token)
 
@@ -161,11 +196,11 @@ class SqliteStore:
 
     async def _do(
         self,
-        verb: Callable[Concatenate[Transaction, P], T | Conflict],
+        verb: Callable[Concatenate[Transaction, P], T | RequestError],
         *values: P.args,
         **named_values: P.kwargs,
     ) -> T:
-        """Write: run a verb in the next transaction; a Conflict it returns is raised here."""
+        """Write: run a verb in the next transaction; a RequestError it returns is raised here."""
         call = partial(_call, verb, values, named_values)
         answer: T = await self.database.write("other", call)
         return answer

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import pytest
 
 from lq.daemon.store import Store
-from lq.model import ById, ByKey, JobFilter, NewJob, PushOutcome, RetryPolicy, State
+from lq.model import ById, ByKey, Firing, JobFilter, NewJob, PushOutcome, RetryPolicy, State
 from tests.clock import START
 from tests.support.jobs import all_of, assert_counts, claim, new_job, succeed
 
@@ -31,6 +31,7 @@ FULL = new_job(
     validate=False,
     traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     tracestate="vendor=1",
+    firing=Firing("sch_full", START - 1, missed=3),
 )
 
 
@@ -41,7 +42,7 @@ async def test_all_members_come_back(store: Store) -> None:
     assert found is not None
     assert found == pushed.job
     for member in NewJob.__struct_fields__:
-        if member not in {"if_exists", "asked", "expires_relative", "claim"}:
+        if member not in {"if_exists", "asked", "expires_relative", "claim", "skipped"}:
             assert getattr(found, member) == getattr(FULL, member), member
     assert (found.state, found.failures, found.interruptions) == (State.PENDING, 0, 0)
     assert (found.run_id, found.finished_at, found.last_status, found.error) == (None,) * 4

@@ -1,4 +1,5 @@
--- Every statement of the store, by name. `now` and all values are parameters.
+-- The statements on jobs, queues and tokens, by name; those on schedules are in schedules.sql.
+-- `now` and all values are parameters.
 -- `VALUES :rows(n)` stands for as many rows of n parameters as a call brings, and rows of NULLs
 -- up to a power of two: one statement for many rows is one crossing between SQLite's thread and
 -- the interpreter's lock.
@@ -9,6 +10,15 @@ INSERT INTO jobs (seq, id, queue_id, key, state, created_at, not_before, due_at,
                   expires_ms, target, method, headers, content_type, retry, timeout_ms, labels,
                   validate, traceparent, tracestate, run_id)
 SELECT * FROM (VALUES :rows(21)) WHERE column1 IS NOT NULL;
+
+-- name: insert_fired_jobs
+-- Store new jobs of schedules, those skipped among them; one statement for all jobs would make
+-- each push a sixth dearer.
+INSERT INTO jobs (seq, id, queue_id, key, state, created_at, not_before, due_at, expires_at,
+                  expires_ms, target, method, headers, content_type, retry, timeout_ms, labels,
+                  validate, traceparent, tracestate, run_id, schedule_id, fire_at, missed,
+                  finished_at, error)
+SELECT * FROM (VALUES :rows(26)) WHERE column1 IS NOT NULL;
 
 -- name: insert_payloads
 -- Store the bodies of new jobs.
@@ -51,7 +61,8 @@ UPDATE payloads SET body = :body WHERE job_seq = :seq;
 SELECT json_group_array(json_array(
     seq, id, queue, state, created_at, not_before, due_at, target, method, retry, timeout_ms,
     key, headers, content_type, labels, validate, failures, interruptions, run_id, last_status,
-    error, expires_at, finished_at, traceparent, tracestate, queue_id,
+    error, expires_at, finished_at, traceparent, tracestate, schedule_id, fire_at, missed,
+    queue_id,
     CASE WHEN length(body) <= :inline THEN hex(body) END))
 FROM (
     SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
@@ -244,10 +255,25 @@ WHERE r.queue_id = :queue AND r.state = 'PENDING' AND (r.due_at, r.seq) > (:afte
   AND (:to_at IS NULL OR r.created_at < :to_at)
 ORDER BY r.due_at, r.seq LIMIT :limit;
 
+-- name: pending_page_of_schedule
+-- Waiting jobs of one schedule after a cursor, by queue in due order.
+SELECT r.*, NULL FROM job_rows r
+WHERE r.schedule_id = :schedule AND r.state = 'PENDING'
+  AND (r.queue_id, r.due_at, r.seq) > (:after_queue, :after_due, :after_seq)
+  AND (:queue IS NULL OR r.queue_id = :queue)
+  AND (:queues IS NULL OR r.queue_id IN (SELECT value FROM json_each(:queues)))
+  AND (:retrying IS NULL OR (r.failures > 0) = :retrying)
+  AND (:key IS NULL OR r.key = :key)
+  AND (:label IS NULL OR instr(r.labels, :label) > 0)
+  AND (:from_at IS NULL OR r.created_at >= :from_at)
+  AND (:to_at IS NULL OR r.created_at < :to_at)
+ORDER BY r.queue_id, r.due_at, r.seq LIMIT :limit;
+
 -- name: running_page
 -- Running jobs after a cursor, in the order they were claimed.
 SELECT r.*, NULL FROM runs u JOIN job_rows r ON r.seq = u.job_seq AND r.run_id = u.id
 WHERE u.ended_at IS NULL AND u.id > :after_run
+  AND (:schedule IS NULL OR r.schedule_id = :schedule)
   AND (:queue IS NULL OR r.queue_id = :queue)
   AND (:queues IS NULL OR r.queue_id IN (SELECT value FROM json_each(:queues)))
   AND (:key IS NULL OR r.key = :key)
@@ -260,6 +286,20 @@ ORDER BY u.id LIMIT :limit;
 -- Finished jobs before a cursor, newest first.
 SELECT r.*, NULL FROM job_rows r
 WHERE r.finished_at IS NOT NULL AND (r.finished_at, r.seq) < (:before_at, :before_seq)
+  AND (:queue IS NULL OR r.queue_id = :queue)
+  AND (:queues IS NULL OR r.queue_id IN (SELECT value FROM json_each(:queues)))
+  AND (:state IS NULL OR r.state = :state)
+  AND (:key IS NULL OR r.key = :key)
+  AND (:label IS NULL OR instr(r.labels, :label) > 0)
+  AND (:from_at IS NULL OR r.finished_at >= :from_at)
+  AND (:to_at IS NULL OR r.finished_at < :to_at)
+ORDER BY r.finished_at DESC, r.seq DESC LIMIT :limit;
+
+-- name: finished_page_of_schedule
+-- Finished jobs of one schedule before a cursor, newest first.
+SELECT r.*, NULL FROM job_rows r
+WHERE r.schedule_id = :schedule AND r.finished_at IS NOT NULL
+  AND (r.finished_at, r.seq) < (:before_at, :before_seq)
   AND (:queue IS NULL OR r.queue_id = :queue)
   AND (:queues IS NULL OR r.queue_id IN (SELECT value FROM json_each(:queues)))
   AND (:state IS NULL OR r.state = :state)
