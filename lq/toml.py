@@ -72,7 +72,8 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     """The line, from 1, on which each table and key first appears.
 
     Shape: `{("dispatch",): 3, ("dispatch", "timeout"): 4, ("queues", "/api/mail"): 7, …}`; keys
-    of inline tables are included, those inside arrays are not.
+    of inline tables are included, those inside inline arrays are not. The tables of an array,
+    `[[schedules]]`, are numbered: `("schedules", "0", "key")`.
     """
     return _Scan(text).lines
 
@@ -82,6 +83,7 @@ class _Scan:
 
     def __init__(self, text: str) -> None:
         self.lines: dict[KeyPath, int] = {}
+        self.arrays: dict[KeyPath, int] = {}  # of tables -> the number of the last one
         self.lexemes = self._lexemes(text)
         self.line = 1
         self.kind = self.lexeme = ""
@@ -104,14 +106,32 @@ class _Scan:
         table: KeyPath = ()
         while self.kind != "end":
             if self.lexeme == "[":
-                while self.lexeme == "[":
-                    self.step()
-                table = self.key(())
+                table = self.header()
             elif self.kind != "newline":
                 self.assignment(table)
             while self.kind not in {"newline", "end"}:
                 self.step()
             self.step()
+
+    def header(self) -> KeyPath:
+        """Read `[a.b]` or `[[a.b]]`; in the path each array of tables is followed by a number."""
+        brackets = 0
+        while self.lexeme == "[":
+            brackets += 1
+            self.step()
+        line = self.line
+        table: KeyPath = ()
+        for name in self.names():
+            table = (*table, name)
+            self.lines.setdefault(table, line)
+            if table in self.arrays:
+                table = (*table, str(self.arrays[table]))
+        if brackets == 2:
+            array = table[:-1] if table[:-1] in self.arrays else table
+            number = self.arrays[array] = self.arrays.get(array, -1) + 1
+            table = (*array, str(number))
+            self.lines.setdefault(table, line)
+        return table
 
     def assignment(self, table: KeyPath) -> None:
         key = self.key(table)
@@ -121,12 +141,17 @@ class _Scan:
 
     def key(self, table: KeyPath) -> KeyPath:
         """Read a dotted key and note its line, and that of each table it implies."""
+        for name in self.names():
+            table = (*table, name)
+            self.lines.setdefault(table, self.line)
+        return table
+
+    def names(self) -> Iterator[str]:
+        """The parts of a dotted key; each is given while it is the lexeme."""
         while self.kind in {"word", "string"} or self.lexeme == ".":
             if self.lexeme != ".":
-                table = (*table, self.name())
-                self.lines.setdefault(table, self.line)
+                yield self.name()
             self.step()
-        return table
 
     def name(self) -> str:
         if self.kind == "word":

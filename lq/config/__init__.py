@@ -11,21 +11,53 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct
 
 from lq import paths, toml
-from lq.backoff import MAX_RETRIES, parse_retry
+from lq.backoff import MAX_RETRIES
+from lq.config.kinds import (
+    ATTEMPT,
+    CONCURRENCY,
+    HEADERS,
+    METHOD,
+    RETRY,
+    TARGET,
+    VALIDATE,
+    Kind,
+    as_number,
+    choice,
+    duration,
+    fraction,
+    integer,
+    listen_of,
+    shown,
+    size_of,
+    text_of,
+    texts,
+    why,
+    words_of,
+)
+from lq.config.schedules import FileSchedule, read_schedules
 from lq.errors import ConfigError
-from lq.model import QueueSettings, RetryPolicy
-from lq.when import parse_duration
-from lq.wire import METHODS, check_item_headers, check_queue, read_json
+from lq.model import QueueSettings
+from lq.wire import check_queue
 
-MAX_PAYLOAD = 256 << 20  # bytes
+__all__ = [
+    "Config",
+    "Dispatch",
+    "EgressConfig",
+    "FileSchedule",
+    "HistoryConfig",
+    "RetryConfig",
+    "Validate",
+    "differences",
+    "load",
+]
+
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 
 
@@ -90,6 +122,7 @@ class Config(Struct, frozen=True, kw_only=True):
     retry: RetryConfig = RetryConfig()
     history: HistoryConfig = HistoryConfig()
     queues: Mapping[str, QueueSettings] = MappingProxyType({})
+    schedules: tuple[FileSchedule, ...] = ()
     origin: Mapping[str, str] = MappingProxyType({})
     path: Path | None = None
 
@@ -122,183 +155,59 @@ def load(path: str | None, environ: Mapping[str, str]) -> Config:
     return settings.build(where, source.path if source else None)
 
 
-class Kind(NamedTuple):
-    """What a key accepts: `read` turns a TOML value into ours.
-
-    Shape: `accepts` completes "expected …"; `from_text` makes of an LQ_* variable's text the
-    TOML value that it stands for; `suffix` is what our member's name has beyond the key's.
-    Raises: `read` and `from_text` a ValueError, which says what is wrong if `accepts` does not.
-    """
-
-    accepts: str
-    read: Callable[[Any], object]
-    from_text: Callable[[str], object] = str
-    suffix: str = ""
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise ValueError
-    return value
-
-
-def _matching(pattern: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if not re.fullmatch(pattern, _text(value)):
-            raise ValueError
-        return str(value)
-
-    return read
-
-
-def _whole(low: int, high: int, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError
-    return value
-
-
-def _as_number(text: str) -> object:
-    for number in (int, float):
-        with suppress(ValueError):
-            return number(text)
-    return text
-
-
-def _integer(low: int, high: int) -> Kind:
-    accepts = f"an integer from {low} to {high}"
-    return Kind(accepts, lambda value: _whole(low, high, value), _as_number)
-
-
-def _fraction(low: float, high: float) -> Kind:
-    accepts = f"a number from {low:g} to {high:g}"
-
-    def read(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError
-        if not low <= value <= high:
-            raise ValueError
-        return float(value)
-
-    return Kind(accepts, read, _as_number)
-
-
-def _duration(low_ms: int, high_ms: int, accepts: str) -> Kind:
-    def read(value: Any) -> int:
-        return _whole(low_ms, high_ms, parse_duration(_text(value)))
-
-    return Kind(f"a duration {accepts}", read, suffix="_ms")
-
-
-def _choice(*words: str) -> Kind:
-    quoted = [json.dumps(word) for word in words]
-    accepts = " or ".join(quoted)
-    return Kind(accepts, _matching("|".join(words)))
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, str):
-        found = re.fullmatch(r"([0-9]{1,12}) ?(B|KiB|MiB)", value)
-        if not found:
-            raise ValueError
-        value = int(found[1]) << {"B": 0, "KiB": 10, "MiB": 20}[found[2]]
-    return _whole(1, MAX_PAYLOAD, value)
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise ValueError
-    return tuple(_text(entry) for entry in value)
-
-
-def _listen(value: Any) -> str:
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", _text(value))
-    if not found or int(found[2]) > 65535:
-        raise ValueError
-    return str(value)
-
-
-def _headers(value: Any) -> Mapping[str, str]:
-    if not isinstance(value, dict):
-        raise ValueError
-    return check_item_headers(value)
-
-
-def _retry(value: Any) -> RetryPolicy:
-    if isinstance(value, list):
-        return parse_retry(",".join(_texts(value)))
-    if isinstance(value, int):
-        return RetryPolicy(_whole(0, MAX_RETRIES, value))
-    return parse_retry(_text(value))
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-_CONCURRENCY = _integer(1, 10_000)
-_ATTEMPT = _duration(1, DAY, 'from 1ms to 24h, such as "30s"')
-_PATH = Kind("a path", _text)
-_PATTERNS = Kind('a list of URL patterns such as ["https://example.com/*"]', _texts, _words)
-_VALIDATE = _choice("head", "none")
+_PATH = Kind("a path", text_of)
+_PATTERNS = Kind('a list of URL patterns such as ["https://example.com/*"]', texts, words_of)
 
 _TOP: Mapping[str, Kind] = {
     "listen": Kind(
         'HOST:PORT such as "127.0.0.1:7420" or "[::1]:7420" ("0.0.0.0:7420" for all addresses)',
-        _listen,
+        listen_of,
     ),
     "data_dir": _PATH,
     "socket": _PATH,
     "max_payload": Kind(
         'a size from 1 byte to 256 MiB such as 65536, "512KiB" or "1MiB"',
-        _size,
-        _as_number,
+        size_of,
+        as_number,
     ),
-    "log_level": _choice("debug", "info", "warning", "error"),
+    "log_level": choice("debug", "info", "warning", "error"),
 }
 _TABLES: Mapping[str, Mapping[str, Kind]] = {
     "dispatch": {
-        "concurrency": _CONCURRENCY,
-        "queue_concurrency": _CONCURRENCY,
-        "timeout": _ATTEMPT,
-        "drain_timeout": _duration(0, DAY, 'from 0s to 24h, such as "30s"'),
+        "concurrency": CONCURRENCY,
+        "queue_concurrency": CONCURRENCY,
+        "timeout": ATTEMPT,
+        "drain_timeout": duration(0, DAY, 'from 0s to 24h, such as "30s"'),
     },
     "egress": {
-        "mode": _choice("public"),
-        "allow": Kind('a list of addresses such as ["127.0.0.1:3000"]', _texts, _words),
+        "mode": choice("public"),
+        "allow": Kind('a list of addresses such as ["127.0.0.1:3000"]', texts, words_of),
     },
     "validate": {
-        "default": _VALIDATE,
-        "timeout": _duration(1, 10 * MINUTE, 'from 1ms to 10m, such as "10s"'),
-        "deadline": _duration(SECOND, 365 * DAY, 'from 1s to 365d, such as "24h"'),
+        "default": VALIDATE,
+        "timeout": duration(1, 10 * MINUTE, 'from 1ms to 10m, such as "10s"'),
+        "deadline": duration(SECOND, 365 * DAY, 'from 1s to 365d, such as "24h"'),
         "skip": _PATTERNS,
     },
     "retry": {
-        "retries": _integer(0, MAX_RETRIES),
-        "base": _duration(1, 365 * DAY, 'from 1ms to 365d, such as "10s"'),
-        "factor": _fraction(1, 100),
-        "cap": _duration(1, 365 * DAY, 'from 1ms to 365d, such as "6h"'),
-        "jitter": _fraction(0, 1),
+        "retries": integer(0, MAX_RETRIES),
+        "base": duration(1, 365 * DAY, 'from 1ms to 365d, such as "10s"'),
+        "factor": fraction(1, 100),
+        "cap": duration(1, 365 * DAY, 'from 1ms to 365d, such as "6h"'),
+        "jitter": fraction(0, 1),
     },
     "history": {
-        "keep": _duration(0, 3650 * DAY, 'from 0s to 3650d, such as "30d"'),
+        "keep": duration(0, 3650 * DAY, 'from 0s to 3650d, such as "30d"'),
     },
 }
 _QUEUE: Mapping[str, Kind] = {
-    "target": Kind(
-        'a URL such as "https://example.com/hook"', _matching(r"https?://[^\s/]\S*|scriptlet:\S+")
-    ),
-    "method": _choice(*METHODS),
-    "headers": Kind(
-        'a table of strings such as { "X-Team" = "mail" }',
-        _headers,
-        lambda text: read_json(text.encode()),
-    ),
-    "concurrency": _CONCURRENCY,
-    "retry": Kind(
-        f'a number of retries from 0 to {MAX_RETRIES}, or the waits such as "10s,1m,1h"', _retry
-    ),
-    "timeout": _ATTEMPT,
-    "validate": _VALIDATE,
+    "target": TARGET,
+    "method": METHOD,
+    "headers": HEADERS,
+    "concurrency": CONCURRENCY,
+    "retry": RETRY,
+    "timeout": ATTEMPT,
+    "validate": VALIDATE,
 }
 
 KeyPath = tuple[str, ...]
@@ -311,6 +220,24 @@ _NOT_KEYS = {"LQ_API_URL", "LQ_BASE_URL", "LQ_CONFIG", "LQ_ENCRYPTION_KEY", "LQ_
 _SEE = "lq.toml.example shows every key with its default."
 
 
+def differences(old: Config, new: Config) -> tuple[str, ...]:
+    """The dotted keys, schedules apart, whose values differ: what a running daemon has not seen."""
+    found = []
+    for name in Config.__struct_fields__:
+        if name in {"schedules", "origin", "path"}:
+            continue
+        before, after = getattr(old, name), getattr(new, name)
+        if isinstance(before, Struct):
+            members = before.__struct_fields__
+            pairs = [(f"{name}.{m}", getattr(before, m), getattr(after, m)) for m in members]
+        elif name == "queues":
+            pairs = [(f"queues.{q}", before.get(q), after.get(q)) for q in {**before, **after}]
+        else:
+            pairs = [(name, before, after)]
+        found += [key.removesuffix("_ms") for key, was, is_now in pairs if was != is_now]
+    return tuple(found)
+
+
 class _Settings:
     """The values gathered so far by key, and where each came from."""
 
@@ -318,6 +245,7 @@ class _Settings:
         self.values: dict[KeyPath, Any] = {}
         self.origin = {".".join(path): "default" for path in _KINDS}
         self.queues: dict[str, None] = {}  # an ordered set: a table may be empty
+        self.schedules: tuple[FileSchedule, ...] = ()
 
     def add_file(self, source: paths.Source) -> None:
         lines = toml.key_lines(source.text)
@@ -326,14 +254,18 @@ class _Settings:
             at = f"{source.path}:{lines.get(path, 1)}"
             return ConfigError(f"{at}: {_named(path)}: {why}", hint=_SEE)
 
-        for path, value in _flat(source.table, refuse):
+        table = dict(source.table)
+        self.schedules = read_schedules(
+            table.pop("schedules", []), lambda path: f"{source.path}:{lines.get(path, 1)}"
+        )
+        for path, value in _flat(table, refuse):
             kind = _QUEUE.get(path[2]) if path[0] == "queues" else _KINDS.get(path)
             if kind is None:
                 raise refuse(path, f"unknown key{_suggestion(path)}")
             try:
                 self.values[path] = kind.read(value)
             except ValueError as error:
-                raise refuse(path, _why(error, kind, value)) from None
+                raise refuse(path, why(error, kind, value)) from None
             self.origin[".".join(path)] = f"{source.path}:{lines.get(path, 1)}"
         self.queues |= dict.fromkeys(source.table.get("queues", {}))
 
@@ -349,7 +281,7 @@ class _Settings:
                 try:
                     self.values[path] = kind.read(kind.from_text(text))
                 except ValueError as error:
-                    raise ConfigError(f"{name}: {_why(error, kind, text)}") from None
+                    raise ConfigError(f"{name}: {why(error, kind, text)}") from None
                 self.origin[".".join(path)] = name
 
     def _queue_path(self, variable: str) -> KeyPath | None:
@@ -380,6 +312,7 @@ class _Settings:
             **top,
             **members,
             queues=MappingProxyType(queues),
+            schedules=self.schedules,
             origin=MappingProxyType(self.origin),
             path=file,
         )
@@ -399,7 +332,7 @@ def _flat(
 
     def opened(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
         if not isinstance(value, dict):
-            raise refuse(path, f"expected a table, got {_shown(value)}")
+            raise refuse(path, f"expected a table, got {shown(value)}")
         return (((*path, name), inner) for name, inner in value.items())
 
     for name, value in table.items():
@@ -435,6 +368,7 @@ def _suggestion(path: KeyPath) -> str:
     here = {other: other for other in kinds}
     if not table:
         here |= {other: f"[{other}]" for other in (*_TABLES, "queues")}
+        here["schedules"] = "[[schedules]]"
     near = [here[other] for other in difflib.get_close_matches(name, here, 1)]
     near = near or [_named(other) for other in _KINDS if other[-1] == name]
     if near:
@@ -450,18 +384,6 @@ def _named(path: KeyPath) -> str:
     bare = re.compile(r"[A-Za-z0-9_-]+")
     dotted = ".".join(part if bare.fullmatch(part) else json.dumps(part) for part in table)
     return f"[{dotted}] {name}".rstrip() if table else name
-
-
-def _why(error: ValueError, kind: Kind, value: object) -> str:
-    return str(error) or f"expected {kind.accepts}, got {_shown(value)}"
-
-
-def _shown(value: object) -> str:
-    """A wrong value in a few words; tables stay closed, because headers can hold secrets."""
-    if isinstance(value, dict):
-        return "a table of other things"
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 _STRUCTS: Mapping[str, Callable[..., Any]] = {

@@ -19,17 +19,20 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from lq.clock import Clock
-from lq.config import Config
+from lq.config import Config, differences
 from lq.daemon import auth
 from lq.daemon.dispatcher import Dispatcher
-from lq.daemon.egress import Egress
 from lq.daemon.endpoints import Endpoints
 from lq.daemon.events import Event, Events
+from lq.daemon.firer import Firer
 from lq.daemon.lanes import Lanes
 from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
+from lq.daemon.schedules import Schedules
 from lq.daemon.store import Store
 from lq.errors import (
+    ConfigError,
+    Conflict,
     LqError,
     NotFound,
     StorageFull,
@@ -50,10 +53,12 @@ from lq.model import (
     QueueEdit,
     QueueSettings,
     Ref,
+    Reload,
     Scope,
     State,
     Token,
 )
+from lq.when import forget_zones
 
 T = TypeVar("T")
 
@@ -87,7 +92,9 @@ class Engine:
         scheduler: Scheduler,
         endpoints: Endpoints,
         dispatcher: Dispatcher,
-        egress: Egress,
+        resolver: Resolver,
+        firer: Firer,
+        load_config: Callable[[], Config],
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.max_payload = config.max_payload
@@ -101,7 +108,17 @@ class Engine:
         self._scheduler = scheduler
         self._endpoints = endpoints
         self._dispatcher = dispatcher
-        self._resolver = Resolver(config, egress, entropy)
+        self._resolver = resolver
+        self._firer = firer
+        self.schedules = Schedules(
+            store=store,
+            clock=clock,
+            resolver=resolver,
+            firer=firer,
+            entropy=entropy,
+            gate=self._refuse_when_stopping,
+        )
+        self._load_config = load_config
         self._entropy = entropy
         self._keyring = auth.Keyring(())
         self._touched: dict[str, int] = {}
@@ -123,6 +140,11 @@ class Engine:
             self._configure(queue)
             if queue.next_due_at is not None:
                 self._lanes.expect(queue.name, queue.next_due_at, now)
+        await self._firer.start()
+        try:
+            await self.schedules.apply(self._config.schedules, dry=False)
+        except (StorageFull, Unavailable) as error:
+            log.warning("the schedules of lq.toml wait for `lq apply`: %s", error.message)
 
     def stop(self) -> None:
         """Refuse what would change something from now on."""
@@ -318,6 +340,23 @@ class Engine:
         self._keyring.revoke(name)
         return token
 
+    async def reload(self, *, dry: bool) -> Reload:
+        """Read lq.toml again, whole, and bring schedules and time zones to what they are now.
+
+        Shape: with `dry` nothing is changed. Raises: Conflict when the file cannot be followed;
+        then nothing was changed.
+        """
+        self._refuse_when_stopping()
+        try:
+            config = await asyncio.to_thread(self._load_config)
+            changes = await self.schedules.apply(config.schedules, dry=dry)
+        except ConfigError as error:
+            raise Conflict(error.message, hint="nothing was changed") from error
+        if not dry:
+            forget_zones()
+            await self._firer.look_up_zones()
+        return Reload(tuple(changes), differences(self._config, config))
+
     def authenticate(self, token: str) -> Principal:
         """Who presents this token. Raises: Unauthorized."""
         now = self._clock.now()
@@ -340,6 +379,8 @@ class Engine:
             dead.append(f"{stuck} results could not be stored yet")
         if self._stopping:
             unready.append("the daemon is stopping")
+        if self._firer.late:
+            dead.append("schedules are late")
         if refusal := self._dispatcher.refusal:
             unready.append(f"no job can be started: {refusal}")
         if self._refused_at and self._clock.now() - self._refused_at < _REFUSAL_SHOWS_MS:

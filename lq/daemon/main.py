@@ -28,14 +28,16 @@ from aiohttp import web
 from lq import __version__
 from lq.backoff import Curve
 from lq.clock import Clock, SystemClock
-from lq.config import Config
+from lq.config import Config, load
 from lq.daemon.api.app import Api
 from lq.daemon.dispatcher import Dispatcher
 from lq.daemon.egress import Egress, parse_target
 from lq.daemon.endpoints import Endpoints
 from lq.daemon.engine import Engine
 from lq.daemon.events import Events
+from lq.daemon.firer import Firer
 from lq.daemon.lanes import Lanes
+from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.secret import load_secret
 from lq.daemon.store import Store
@@ -73,7 +75,9 @@ def serve(config: Config) -> int:
 
 async def _serve(config: Config) -> None:
     signals = _Signals(asyncio.get_running_loop())
-    async with daemon(config) as running:
+    load_config = partial(load, str(config.path) if config.path else None, os.environ)
+    async with daemon(config, load_config=load_config) as running:
+        signals.reload = partial(_reload, running.engine)
         print(_welcome(config, running), file=sys.stderr, flush=True)
         signals.second = running.cut
         await signals.stop.wait()
@@ -105,10 +109,12 @@ async def daemon(
     config: Config,
     clock: Clock | None = None,
     open_store: Callable[[Path], Awaitable[Store]] = open_sqlite,
+    load_config: Callable[[], Config] | None = None,
 ) -> AsyncIterator[Daemon]:
     """The whole daemon, serving while the context is open, drained and closed at its end.
 
-    Shape: `open_store` opens the store of a data folder. Raises: StartError (in a group, when
+    Shape: `open_store` opens the store of a data folder, `load_config` reads the configuration
+    again for a reload. Raises: StartError (in a group, when
     it comes from a service that died on the way).
     """
     clock = clock or SystemClock()
@@ -143,6 +149,15 @@ async def daemon(
             expect_expiry=scheduler.expect_expiry,
             wake=claimable,
         )
+        resolver = Resolver(config, egress, os.urandom)
+        firer = Firer(
+            store=store,
+            clock=clock,
+            resolver=resolver,
+            lanes=lanes,
+            scheduler=scheduler,
+            events=events,
+        )
         engine = Engine(
             config=config,
             secret=secret,
@@ -153,15 +168,20 @@ async def daemon(
             scheduler=scheduler,
             endpoints=endpoints,
             dispatcher=dispatcher,
-            egress=egress,
+            resolver=resolver,
+            firer=firer,
+            load_config=load_config or (lambda: config),
         )
         scheduler.lane_is_due = lanes.timer
         scheduler.pause_is_over = engine.resume
+        scheduler.schedules_are_due = firer.wake
+        scheduler.mark_time = firer.mark_time
         api = Api(engine, clock=clock, data_dir=str(config.data_dir))
         async with asyncio.TaskGroup() as services:
             tasks = [services.create_task(store.run(), name="store")]
             await engine.start()
             tasks.append(services.create_task(scheduler.run(), name="scheduler"))
+            tasks.append(services.create_task(firer.run(), name="schedules"))
             tasks.append(services.create_task(dispatcher.run(), name="dispatcher"))
             async with _listening(config, api) as port:
                 try:
@@ -284,21 +304,46 @@ def _egress(config: Config) -> Egress:
 
 
 class _Signals:
-    """The first SIGTERM or SIGINT asks for a stop, the second one for a stop at once."""
+    """The first SIGTERM or SIGINT asks for a stop, the second one for a stop at once.
+
+    SIGHUP asks for the configuration to be read again.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.stop = asyncio.Event()
         self.second: Callable[[], None] = self.stop.set
+        self.reload: Callable[[], Coroutine[None, None, None]] = _nothing
+        self._reloads: set[asyncio.Task[None]] = set()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._asked)
-        loop.add_signal_handler(
-            signal.SIGHUP, partial(log.warning, "SIGHUP: restart lq to reload its configuration")
-        )
+        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
 
     def _asked(self) -> None:
         if self.stop.is_set():
             self.second()
         self.stop.set()
+
+    def _asked_to_reload(self) -> None:
+        task = asyncio.get_running_loop().create_task(self.reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+
+async def _nothing() -> None:
+    """What SIGHUP does before the daemon is up: it has just read its configuration."""
+
+
+async def _reload(engine: Engine) -> None:
+    """Read lq.toml again, and say what came of it."""
+    try:
+        done = await engine.reload(dry=False)
+    except RequestError as error:
+        log.error("SIGHUP: nothing was reloaded: %s", error.message)
+        return
+    changed = [f"{c.key} {c.change}" for c in done.schedules if c.change != "unchanged"]
+    log.info("SIGHUP: schedules: %s", ", ".join(changed) or "nothing changed")
+    if done.restart:
+        log.warning("SIGHUP: these wait for a restart: %s", ", ".join(done.restart))
 
 
 def _welcome(config: Config, running: Daemon) -> str:

@@ -76,15 +76,29 @@ class Resolver:
 
     def push(self, push: Push, now: int) -> NewJob:
         """The job of a push. Raises: ValidationError, TargetNotAllowed."""
-        settings = self.settings(push.queue)
-        target = push.target or settings.target
+        return self._job(push, self.target(self.named_target(push), "x-lq-target"), now)
+
+    def scheduled(self, push: Push, now: int) -> NewJob:
+        """The job a schedule makes: whether its target may be called still, the call will tell.
+
+        Raises: ValidationError when neither schedule nor queue names a target.
+        """
+        return self._job(push, self.named_target(push), now)
+
+    def named_target(self, push: Push) -> str:
+        """The target of a push, or its queue's. Raises: ValidationError when there is none."""
+        target = push.target or self.settings(push.queue).target
         if target is None:
             raise ValidationError.of(
                 "x-lq-target",
-                f"is missing, and queue {push.queue!r} has no default target: name a URL with the"
-                " push, or set one for the queue",
+                f"is missing, and queue {push.queue!r} has no default target: name a URL here,"
+                " or set one for the queue",
                 "required",
             )
+        return target
+
+    def _job(self, push: Push, target: str, now: int) -> NewJob:
+        settings = self.settings(push.queue)
         asked, not_before, due_at = _time(push.on_at, push.delay_ms, now)
         return NewJob(
             # Its time first, so that ids sort, and their index grows at its end.
@@ -93,7 +107,7 @@ class Resolver:
             created_at=now,
             not_before=not_before,
             due_at=due_at,
-            target=self.target(target, "x-lq-target"),
+            target=target,
             method=push.method or settings.method or "POST",
             retry=push.retry or settings.retry or RetryPolicy(self._config.retry.retries),
             timeout_ms=push.timeout_ms or settings.timeout_ms or self._config.dispatch.timeout_ms,

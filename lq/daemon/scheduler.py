@@ -31,12 +31,17 @@ _BATCH = 500
 
 
 class Timer(StrEnum):
-    """What a timer of the wheel is for; a lane's and a resume's also name their queue."""
+    """What a timer of the wheel is for; a lane's and a resume's also name their queue.
+
+    SCHEDULES is for the next of all schedules, MARK to remember how late it is.
+    """
 
     LANE = "lane"
     RESUME = "resume"
     EXPIRE = "expire"
     PRUNE = "prune"
+    SCHEDULES = "schedules"
+    MARK = "mark"
 
 
 class Scheduler:
@@ -56,6 +61,8 @@ class Scheduler:
         # Set by the composition root, since lanes and engine need the scheduler, too.
         self.lane_is_due: Callable[[str, int], None]
         self.pause_is_over: Callable[[str], Awaitable[None]]
+        self.schedules_are_due: Callable[[], None]
+        self.mark_time: Callable[[], Awaitable[None]]
         self.ticked_at = clock.monotonic()
 
     def at(self, timer: Timer, due_at: int, queue: str = "") -> None:
@@ -88,6 +95,7 @@ class Scheduler:
             if abs(stepped) >= _STEP_MS:
                 log.warning("clock stepped %+.0f s", stepped / 1000)
                 self.at(Timer.PRUNE, now)  # it was set by the clock that was wrong
+                self.schedules_are_due()
             offset += stepped
             next_due = self.tick(now)
             sleep_ms = _MOST_SLEEP_MS if next_due is None else min(next_due - now, _MOST_SLEEP_MS)
@@ -101,6 +109,8 @@ class Scheduler:
         for timer, queue in self._wheel.pop_due(now):
             if timer is Timer.LANE:
                 self.lane_is_due(queue, now)
+            elif timer is Timer.SCHEDULES:
+                self.schedules_are_due()
             else:
                 self._chores.add((timer, queue))
                 self._chore_due.set()
@@ -130,6 +140,8 @@ class Scheduler:
             await self.pause_is_over(queue)
         elif chore is Timer.EXPIRE:
             await self._expire()
+        elif chore is Timer.MARK:
+            await self.mark_time()
         else:
             await self._prune()
 

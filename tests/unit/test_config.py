@@ -17,6 +17,10 @@ from lq.config import Config, load
 from lq.errors import ConfigError
 from lq.model import QueueSettings, RetryPolicy
 
+SCHEDULE_KEYS = set(
+    "key schedule queue timezone target payload content_type method headers retry timeout expires"
+    " labels start until times jitter misfire overlap paused validate".split()
+)
 EXAMPLE = Path(__file__).parents[2] / "lq.toml.example"
 ENVIRON = {"HOME": "/home/ada"}
 
@@ -67,7 +71,7 @@ def test_nothing_configured_gives_the_defaults(nothing: Config) -> None:
 def uncommented() -> str:
     """The example with each of its keys uncommented."""
     return re.sub(
-        r"^# (\w+ = |\[queues)", r"\1", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE
+        r"^# (\w+ = |\[queues|\[\[schedules)", r"\1", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE
     )
 
 
@@ -77,12 +81,13 @@ def test_the_example_changes_nothing(nothing: Config, load_text: Load) -> None:
 
 def test_the_example_shows_the_defaults(load_text: Load) -> None:
     shown = load_text(uncommented())
-    assert replace(shown, path=None, queues={}) == defaults(shown.origin)
+    assert replace(shown, path=None, queues={}, schedules=()) == defaults(shown.origin)
 
 
 def test_the_example_shows_each_key(nothing: Config, load_text: Load) -> None:
     document = tomllib.loads(uncommented())
     queue = document.pop("queues")["mail"]
+    (schedule,) = document.pop("schedules")
     shown = {
         f"{table}.{key}" if isinstance(value, dict) else table
         for table, value in document.items()
@@ -91,6 +96,7 @@ def test_the_example_shows_each_key(nothing: Config, load_text: Load) -> None:
     assert shown == nothing.origin.keys()
     assert queue.keys() == {n.removesuffix("_ms") for n in QueueSettings.__struct_fields__}
     assert None not in _members(load_text(uncommented()).queues["mail"])
+    assert schedule.keys() == SCHEDULE_KEYS
 
 
 def _members(settings: QueueSettings) -> list[object]:

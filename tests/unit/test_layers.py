@@ -19,6 +19,7 @@ LAYERS = (
     ("lq", "lq.errors"),
     ("lq.model", "lq.clock", "lq.when", "lq.toml"),
     ("lq.backoff", "lq.cron", "lq.signature", "lq.paths", "lq.exchange"),
+    ("lq.firing",),
     ("lq.wire",),
     ("lq.config",),
     ("lq.daemon", "lq.daemon.egress", "lq.daemon.wheel", "lq.daemon.events", "lq.daemon.secret"),
@@ -26,6 +27,8 @@ LAYERS = (
     ("lq.daemon.store", "lq.daemon.targets", "lq.daemon.endpoints", "lq.daemon.auth"),
     ("lq.daemon.lanes",),
     ("lq.daemon.resolve", "lq.daemon.scheduler", "lq.daemon.dispatcher"),
+    ("lq.daemon.firer",),
+    ("lq.daemon.schedules",),
     ("lq.daemon.engine",),
     ("lq.daemon.api", "lq.daemon.panel"),
     ("lq.daemon.main",),
@@ -36,7 +39,7 @@ LAYERS = (
 """From the bottom up. A package stands for the modules in it that are not named themselves."""
 
 FOLDERS = (
-    *("lq.wire", "lq.sdk", "lq.commands"),
+    *("lq.cron", "lq.config", "lq.wire", "lq.sdk", "lq.commands"),
     *("lq.daemon.store", "lq.daemon.targets", "lq.daemon.api", "lq.daemon.panel"),
 )
 

@@ -34,6 +34,8 @@ retry = 1
 one = 1
 [[many]]
 two = 2
+[many.inner]
+three = 3
 '''
 
 
@@ -59,8 +61,12 @@ def test_each_key_has_the_line_it_stands_on() -> None:
         ("queues", 'q"]'): 17,
         ("queues", 'q"]', "retry"): 18,
         ("many",): 19,
-        ("many", "one"): 20,
-        ("many", "two"): 22,
+        ("many", "0"): 19,
+        ("many", "0", "one"): 20,
+        ("many", "1"): 21,
+        ("many", "1", "two"): 22,
+        ("many", "1", "inner"): 23,
+        ("many", "1", "inner", "three"): 24,
     }
 
 

@@ -1,0 +1,346 @@
+"""The verbs on schedules: what making, changing, pausing one means, by API or by lq.toml.
+
+Owns the rules of change: what moves a next time and what leaves it alone, and who may change
+what. When schedules fire is the firer's affair.
+
+Invariant: verbs and firings take turns, so none works on a schedule that another is changing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+from msgspec.structs import replace
+
+from lq.clock import Clock
+from lq.config import FileSchedule
+from lq.daemon.firer import BATCH, CORRECTION_MS, Firer, pages, timing_of
+from lq.daemon.resolve import Resolver
+from lq.daemon.store import Fire, Store
+from lq.errors import (
+    ConfigError,
+    Conflict,
+    NotFound,
+    RequestError,
+    ValidationError,
+)
+from lq.firing import Timing
+from lq.model import (
+    ById,
+    Firing,
+    Job,
+    Origin,
+    Page,
+    PushOutcome,
+    Schedule,
+    ScheduleChange,
+    ScheduleEdit,
+    ScheduleFilter,
+    ScheduleKey,
+    ScheduleRef,
+    ScheduleSpec,
+)
+
+log = logging.getLogger(__name__)
+
+Allowed = Callable[[str], None]
+"""Raises Forbidden when the caller may not touch the schedules of a queue."""
+
+
+class Schedules:
+    """The schedules of the daemon. `start` must have returned before any verb."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        resolver: Resolver,
+        firer: Firer,
+        entropy: Callable[[int], bytes],
+        gate: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._resolver = resolver
+        self._firer = firer
+        self._entropy = entropy
+        self._gate = gate  # raises when the daemon takes no changes any more
+        self.where: dict[str, str] = {}  # key -> the line of lq.toml that sets it
+
+    # -- verbs -------------------------------------------------------------------------------
+
+    async def create(self, spec: ScheduleSpec, allowed: Allowed) -> tuple[Schedule, PushOutcome]:
+        """Make a schedule, or bring the one with its key to this spec.
+
+        Raises: ValidationError, TargetNotAllowed, Conflict when lq.toml sets that one, and what
+        `allowed` raises for the queue of a schedule that is there already.
+        """
+        self._gate()
+        self._resolver.named_target(spec.push)
+        spec = self._checked(spec)
+        async with self._firer.turn:
+            found = spec.key and await self._store.schedule(ScheduleKey(spec.key))
+            if not found:
+                made = self._new(spec, Origin.API)
+                if made.next_at is None:
+                    raise ValidationError.of("x-lq-until", "leaves this schedule no time to fire")
+                await self._put(made)
+                return self._shown(made), PushOutcome.CREATED
+            allowed(found.spec.push.queue)
+            changed = self._changed(found, spec)
+            if changed is found:
+                return self._shown(found), PushOutcome.KEPT
+            self._refuse_of_file(found)
+            await self._put(changed)
+            return self._shown(changed), PushOutcome.REPLACED
+
+    async def get(self, ref: ScheduleRef) -> Schedule:
+        """One schedule with its payload. Raises: NotFound."""
+        return self._shown(await self._found(ref))
+
+    async def list(self, wanted: ScheduleFilter) -> Page[Schedule]:
+        """Schedules by key, without payloads."""
+        page = await self._store.schedules(wanted)
+        return Page(tuple(self._shown(schedule) for schedule in page.items), page.cursor)
+
+    async def edit(self, ref: ScheduleRef, edit: ScheduleEdit, allowed: Allowed) -> Schedule:
+        """Change some of a schedule; jobs it has made already stay as they are.
+
+        Raises: NotFound, ValidationError, TargetNotAllowed, Conflict when lq.toml sets it.
+        """
+        self._gate()
+        async with self._firer.turn:
+            found = await self._found(ref)
+            push = replace(found.spec.push, **edit.push)
+            allowed(push.queue)
+            self._resolver.named_target(push)
+            spec: ScheduleSpec = replace(found.spec, push=push, **edit.spec)
+            changed = self._changed(found, self._checked(spec))
+            if changed is not found:
+                self._refuse_of_file(found)
+                await self._put(changed)
+            return self._shown(changed)
+
+    async def delete(self, ref: ScheduleRef) -> Schedule:
+        """Forget a schedule; jobs it has made stay. Raises: NotFound, Conflict."""
+        self._gate()
+        async with self._firer.turn:
+            found = await self._found(ref)
+            self._refuse_of_file(found)
+            await self._store.delete_schedule(found.id)
+            return self._shown(found)
+
+    async def pause(self, ref: ScheduleRef) -> Schedule:
+        """Fire no more until it is resumed. Raises: NotFound."""
+        self._gate()
+        async with self._firer.turn:
+            found = await self._found(ref)
+            if found.paused:
+                return self._shown(found)
+            paused = replace(found, paused=True, next_at=None)
+            await self._put(paused)
+            return self._shown(paused)
+
+    async def resume(self, ref: ScheduleRef) -> Schedule:
+        """Go on from now: times that have passed in the meantime are not made up for.
+
+        Raises: NotFound, ValidationError when the rule cannot be followed still.
+        """
+        self._gate()
+        async with self._firer.turn:
+            found = await self._found(ref)
+            if not found.paused:
+                return self._shown(found)
+            resumed = self._timed(
+                replace(found, paused=False, reason=None, seen_at=self._onwards(found))
+            )
+            await self._put(resumed)
+            return self._shown(resumed)
+
+    async def run_now(self, ref: ScheduleRef) -> Job:
+        """Make a job at once, besides the planned ones. Raises: NotFound, Conflict."""
+        self._gate()
+        async with self._firer.turn:
+            found = await self._found(ref)
+            now = self._clock.now()
+            job = replace(self._resolver.scheduled(found.spec.push, now), asked="on")
+            fire = Fire(
+                id=found.id,
+                seen_before=found.seen_at,
+                seen_at=found.seen_at,
+                next_at=found.next_at,
+                jobs=(replace(job, firing=Firing(found.id, None)),),
+            )
+            made = await self._store.fire((fire,), now)
+        if not made:
+            raise Conflict(
+                "a job of this schedule is unfinished, and its overlap is skip",
+                hint="wait for that item or cancel it, or set overlap to allow",
+            )
+        self._firer.tell(made, now)
+        return made[0]
+
+    async def next(self, ref: ScheduleRef, count: int, after: int | None) -> Sequence[int]:
+        """Its next times, from now if `after` is None; of a paused one those it would have.
+
+        Raises: NotFound, ValidationError.
+        """
+        found = await self._found(ref)
+        spec = found.spec
+        if after is None:
+            after = found.seen_at if found.next_at is not None else self._onwards(found)
+        if spec.times is not None:
+            count = min(count, max(spec.times - found.fired, 0))
+        return list(islice(_iterate(timing_of(found), after), count))
+
+    # -- inside ------------------------------------------------------------------------------
+
+    async def apply(
+        self, entries: Sequence[FileSchedule], *, dry: bool
+    ) -> Sequence[ScheduleChange]:
+        """Bring the schedules of lq.toml to what it says now; those made by API stay as they are.
+
+        Shape: with `dry` nothing is changed. In the order of the file, removed ones last.
+        Raises: what `check` raises; then nothing was changed.
+        """
+        self.check(entries)
+        async with self._firer.turn:
+            changes = [await self._apply(entry, dry=dry) for entry in entries]
+            named = {entry.spec.key for entry in entries}
+            gone = [
+                schedule
+                async for page in pages(
+                    self._store, ScheduleFilter(origin=Origin.FILE, limit=BATCH)
+                )
+                for schedule in page
+                if schedule.spec.key not in named
+            ]
+            for schedule in gone:
+                if not dry:
+                    await self._store.delete_schedule(schedule.id)
+                changes.append(
+                    ScheduleChange(
+                        key=schedule.spec.key or schedule.id,
+                        change="removed",
+                        next_before=schedule.next_at,
+                    )
+                )
+            if not dry:
+                self.where = {entry.spec.key or "": entry.where for entry in entries}
+        return changes
+
+    def check(self, entries: Sequence[FileSchedule]) -> None:
+        """Refuse entries of lq.toml whose targets may not be called. Raises: ConfigError."""
+        for entry in entries:
+            try:
+                self._checked(entry.spec)
+            except RequestError as error:
+                raise ConfigError(f"{entry.where}: {error.message}", hint=error.hint) from error
+
+    async def _apply(self, entry: FileSchedule, *, dry: bool) -> ScheduleChange:
+        spec = self._checked(entry.spec)
+        key = spec.key or ""
+        found = await self._store.schedule(ScheduleKey(key))
+        if found is None:
+            change, before, changed = "created", None, self._new(spec, Origin.FILE)
+        elif found.origin is not Origin.FILE:
+            note = "the API has made one with this key: delete that one, or choose another key"
+            log.warning("%s: schedule %s is left alone: %s", entry.where, key, note)
+            return ScheduleChange(key=key, change="conflict", note=note)
+        else:
+            change, before, changed = "updated", found.next_at, self._changed(found, spec)
+        if entry.paused is not None and entry.paused != changed.paused:
+            changed = replace(changed, paused=entry.paused, reason=None)
+            changed = self._timed(replace(changed, seen_at=self._onwards(changed)))
+        if changed is found:
+            change = "unchanged"
+        elif not dry:
+            await self._put(changed)
+        return ScheduleChange(
+            key=key, change=change, next_before=before, next_after=changed.next_at
+        )
+
+    def _new(self, spec: ScheduleSpec, origin: Origin) -> Schedule:
+        now = self._clock.now()
+        made = Schedule(
+            id=f"sch_{now:012x}{self._entropy(10).hex()}",
+            spec=spec,
+            created_at=now,
+            anchor_at=now if spec.start_at is None else spec.start_at,
+            seen_at=self._firer.now(),
+            origin=origin,
+        )
+        return self._timed(made)
+
+    def _changed(self, found: Schedule, spec: ScheduleSpec) -> Schedule:
+        """The schedule with another spec; itself if that changes nothing.
+
+        Its next time stays unless what changes is about its times; then they count from now.
+        """
+        old = found.spec
+        if spec == old:
+            return found
+        changed = replace(found, spec=spec)
+        anew = (spec.rule, spec.zone, spec.start_at) != (old.rule, old.zone, old.start_at)
+        if anew:
+            anchor_at = self._firer.now() if spec.start_at is None else spec.start_at
+            changed = replace(changed, anchor_at=anchor_at, fired=0)
+        if anew or found.next_at is None:  # what has ended does not make up for what it missed
+            changed = replace(changed, seen_at=self._onwards(found))
+        return self._timed(changed)
+
+    def _timed(self, schedule: Schedule) -> Schedule:
+        """The schedule with the next time after what it has seen. Raises: ValidationError."""
+        times = schedule.spec.times
+        over = times is not None and schedule.fired >= times
+        next_at = None if schedule.paused or over else timing_of(schedule).next(schedule.seen_at)
+        return replace(schedule, next_at=next_at)
+
+    def _onwards(self, schedule: Schedule) -> int:
+        """From when a schedule goes on: not before what it has seen, if the clock went back."""
+        now = self._firer.now()
+        seen_at = schedule.seen_at
+        return seen_at if now < seen_at <= now + CORRECTION_MS else now
+
+    def _checked(self, spec: ScheduleSpec) -> ScheduleSpec:
+        """The spec with its target in one spelling. Raises: ValidationError, TargetNotAllowed."""
+        if spec.push.target is None:
+            return spec
+        target = self._resolver.target(spec.push.target, "x-lq-target")
+        return replace(spec, push=replace(spec.push, target=target))
+
+    def _shown(self, schedule: Schedule) -> Schedule:
+        """The schedule with the target its jobs would have now."""
+        push = schedule.spec.push
+        target = push.target or self._resolver.settings(push.queue).target
+        return replace(schedule, spec=replace(schedule.spec, push=replace(push, target=target)))
+
+    def _refuse_of_file(self, schedule: Schedule) -> None:
+        if schedule.origin is Origin.FILE:
+            where = self.where.get(schedule.spec.key or "", "lq.toml")
+            raise Conflict(
+                f"schedule {schedule.spec.key!r} is set by {where}",
+                hint="nothing was changed; change it there, and run `lq apply`",
+            )
+
+    async def _found(self, ref: ScheduleRef) -> Schedule:
+        found = await self._store.schedule(ref)
+        if found is not None:
+            return found
+        if isinstance(ref, ById):
+            raise NotFound(f"there is no schedule {ref.id!r}")
+        raise NotFound(f"no schedule has key {ref.key!r}")
+
+    async def _put(self, schedule: Schedule) -> None:
+        await self._store.put_schedule(schedule)
+        self._firer.expect(schedule.next_at)
+
+
+def _iterate(times: Timing, after: int) -> Iterator[int]:
+    at = times.next(after)
+    while at is not None:
+        yield at
+        at = times.next(at)

@@ -1,0 +1,320 @@
+"""[[schedules]] of lq.toml: applied at start and on reload, leaving alone what the API made."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lq.config import Config, load
+from lq.daemon.main import Daemon, daemon
+from lq.errors import ConfigError, Conflict
+from lq.model import (
+    ById,
+    Misfire,
+    Origin,
+    Overlap,
+    QueueEdit,
+    RetryPolicy,
+    ScheduleChange,
+    ScheduleEdit,
+    ScheduleFilter,
+    ScheduleKey,
+    State,
+)
+from tests.clock import START
+from tests.support.home import Home, reaches
+from tests.support.schedules import HOUR, MINUTE, SECOND, allowed, fired, jobs_of, make, pass_time
+
+
+class File:
+    """An lq.toml, and daemons that read it."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.path = home.folder / "lq.toml"
+        self.head = (
+            f'listen = "127.0.0.1:0"\ndata_dir = "{home.folder}"\nsocket = "{home.folder}/socket"\n'
+            f'[egress]\nallow = ["127.0.0.1:{home.handler.port}"]\n'
+        )
+        self.write("")
+
+    def write(self, schedules: str) -> None:
+        """Replace URL by the handler's address."""
+        self.path.write_text(self.head + schedules.replace("URL", self.home.handler.url()))
+
+    def load(self) -> Config:
+        return load(str(self.path), {})
+
+    @contextlib.asynccontextmanager
+    async def daemon(self) -> AsyncIterator[Daemon]:
+        async with daemon(self.load(), self.home.clock, load_config=self.load) as running:
+            yield running
+
+
+@pytest.fixture
+def file(home: Home) -> File:
+    return File(home)
+
+
+def entry(key: str, rule: str = "@hourly", **more: str) -> str:
+    lines = [f'key = "{key}"', f'schedule = "{rule}"', 'queue = "q"', 'target = "URL"']
+    lines += [f"{name} = {value}" for name, value in more.items()]
+    return "[[schedules]]\n" + "\n".join(lines) + "\n"
+
+
+async def keys(running: Daemon) -> dict[str | None, Origin]:
+    page = await running.engine.schedules.list(ScheduleFilter())
+    return {found.spec.key: found.origin for found in page.items}
+
+
+async def test_a_start_makes_what_the_file_names_and_again_changes_nothing(file: File) -> None:
+    file.write(entry("hourly", payload="{ to = 'ada' }"))
+    async with file.daemon() as running:
+        first = await running.engine.schedules.get(ScheduleKey("hourly"))
+        assert (first.origin, first.next_at) == (Origin.FILE, START + HOUR)
+        await pass_time(running, file.home, HOUR)
+        assert await fired(running, first) == [(START + HOUR, 0)]
+        (job,) = await jobs_of(running, first)
+        await reaches(running, job.id, State.COMPLETED)
+        (call,) = [call for call in file.home.handler.calls if call.job_id == job.id]
+        assert (call.body, call.headers["content-type"]) == (b'{"to":"ada"}', "application/json")
+    file.home.clock.advance(10 * MINUTE)
+    async with file.daemon() as running:
+        again = await running.engine.schedules.get(ScheduleKey("hourly"))
+        assert (again.id, again.next_at, again.fired) == (first.id, START + 2 * HOUR, 1)
+
+
+async def test_every_key_of_an_entry_counts(file: File) -> None:
+    file.write(
+        """
+[[schedules]]
+key = "full"
+schedule = "E=90s"
+queue = "ops"
+target = "URL"
+timezone = "Europe/Berlin"
+payload = "text"
+content_type = "text/x-own"
+method = "PUT"
+headers = { "X-Team" = "ops" }
+retry = ["10s", "1m"]
+timeout = "5m"
+expires = "1h"
+labels = ["nightly", "db"]
+times = 3
+start = 2027-02-01T00:00:00Z
+until = "2027-03-01T00:00:00+01:00"
+jitter = "10s"
+misfire = "all"
+overlap = "skip"
+validate = "none"
+paused = true
+"""
+    )
+    async with file.daemon() as running:
+        full = await running.engine.schedules.get(ScheduleKey("full"))
+    spec, push = full.spec, full.spec.push
+    assert (spec.rule, spec.zone, spec.times, spec.jitter_ms) == (
+        "E=1m30s",
+        "Europe/Berlin",
+        3,
+        10 * SECOND,
+    )
+    assert (spec.misfire, spec.overlap) == (Misfire.ALL, Overlap.SKIP)
+    assert spec.start_at is not None
+    assert spec.until_at is not None
+    assert spec.until_at - spec.start_at == 28 * 24 * HOUR - HOUR
+    assert (push.queue, push.payload, push.content_type) == ("ops", b"text", "text/x-own")
+    assert (push.method, dict(push.headers)) == ("PUT", {"X-Team": "ops"})
+    assert push.retry == RetryPolicy(2, (10 * SECOND, MINUTE))
+    assert (push.timeout_ms, push.expires_ms) == (5 * MINUTE, HOUR)
+    assert (push.labels, push.validate) == (("nightly", "db"), False)
+    assert (full.paused, full.next_at) == (True, None)
+
+
+async def test_a_reload_changes_and_removes_as_the_file_does(file: File) -> None:
+    file.write(entry("a") + entry("b") + entry("c"))
+    async with file.daemon() as running:
+        own = await make(running, file.home, "@hourly", key="own")
+        file.write(entry("a") + entry("b", "30 * * * *") + entry("d"))
+        expected = (
+            ScheduleChange(
+                key="a", change="unchanged", next_before=START + HOUR, next_after=START + HOUR
+            ),
+            ScheduleChange(
+                key="b",
+                change="updated",
+                next_before=START + HOUR,
+                next_after=START + 30 * MINUTE,
+            ),
+            ScheduleChange(key="d", change="created", next_after=START + HOUR),
+            ScheduleChange(key="c", change="removed", next_before=START + HOUR),
+        )
+        dry = await running.engine.reload(dry=True)
+        assert dry.schedules == expected
+        assert set(await keys(running)) == {"a", "b", "c", "own"}
+        done = await running.engine.reload(dry=False)
+        assert (done.schedules, done.restart) == (expected, ())
+        assert await keys(running) == {
+            "a": Origin.FILE,
+            "b": Origin.FILE,
+            "d": Origin.FILE,
+            "own": Origin.API,
+        }
+        again = await running.engine.reload(dry=True)
+        assert {change.change for change in again.schedules} == {"unchanged"}
+        await pass_time(running, file.home, 30 * MINUTE)
+        assert len(await fired(running, own)) == 0
+
+
+async def test_a_file_that_cannot_be_followed_changes_nothing(file: File) -> None:
+    file.write(entry("a"))
+    async with file.daemon() as running:
+        before = await running.engine.schedules.get(ScheduleKey("a"))
+        for bad in (
+            entry("b") + entry("a", "0 25 * * *"),
+            entry("b") + entry("a").replace("URL", "http://127.0.0.1:9/"),
+            "[[schedules]",
+            entry("a") + entry("a"),
+        ):
+            file.write(bad)
+            with pytest.raises(Conflict, match=r"lq\.toml:\d+: "):
+                await running.engine.reload(dry=False)
+            assert list(await keys(running)) == ["a"]
+            assert await running.engine.schedules.get(ScheduleKey("a")) == before
+
+
+async def test_a_reload_says_what_waits_for_a_restart(file: File) -> None:
+    async with file.daemon() as running:
+        file.head = 'log_level = "debug"\n' + file.head
+        file.write("[queues.mail]\nconcurrency = 2\n[history]\nkeep = '1d'\n" + entry("a"))
+        done = await running.engine.reload(dry=False)
+        assert done.restart == ("log_level", "history.keep", "queues.mail")
+        assert [change.change for change in done.schedules] == ["created"]
+
+
+async def test_a_key_of_the_api_is_left_alone(file: File, caplog: pytest.LogCaptureFixture) -> None:
+    async with file.daemon() as running:
+        own = await make(running, file.home, "@daily", key="k")
+        file.write(entry("k"))
+        with caplog.at_level(logging.WARNING):
+            (change,) = (await running.engine.reload(dry=False)).schedules
+        assert (change.key, change.change) == ("k", "conflict")
+        assert "schedule k is left alone" in caplog.text
+        assert await running.engine.schedules.get(ById(own.id)) == own
+    async with file.daemon() as running:
+        assert (await running.engine.schedules.get(ById(own.id))).origin is Origin.API
+
+
+async def test_what_the_file_sets_the_api_does_not_change(file: File) -> None:
+    file.write(entry("k"))
+    async with file.daemon() as running:
+        schedules = running.engine.schedules
+        found = await schedules.get(ScheduleKey("k"))
+        line = file.head.count("\n") + 1
+        edit = ScheduleEdit(spec={"rule": "@daily"})
+        for verb in (
+            lambda: schedules.edit(ScheduleKey("k"), edit, allowed),
+            lambda: schedules.delete(ScheduleKey("k")),
+            lambda: make(running, file.home, "@daily", key="k"),
+        ):
+            with pytest.raises(Conflict, match=rf"is set by .*lq\.toml:{line}$"):
+                await verb()  # type: ignore[no-untyped-call]  # mypy does not infer lambdas in a tuple
+        assert await schedules.get(ScheduleKey("k")) == found
+        paused = await schedules.pause(ScheduleKey("k"))  # that is for people
+        assert paused.paused
+        (change,) = (await running.engine.reload(dry=False)).schedules
+        assert change.change == "unchanged"
+    async with file.daemon() as running:
+        assert (await running.engine.schedules.get(ScheduleKey("k"))).paused
+        file.write(entry("k", paused="false"))
+        await running.engine.reload(dry=False)
+        resumed = await running.engine.schedules.get(ScheduleKey("k"))
+        assert (resumed.paused, resumed.next_at) == (False, START + HOUR)
+
+
+async def test_a_new_payload_in_the_file_moves_no_next_run(file: File) -> None:
+    file.write(entry("k", "E=1h"))
+    async with file.daemon() as running:
+        file.home.clock.advance(20 * MINUTE)
+        file.write(entry("k", "E=1h", payload='"new"'))
+        (change,) = (await running.engine.reload(dry=False)).schedules
+        assert (change.change, change.next_after) == ("updated", START + HOUR)
+
+
+async def test_a_schedule_may_use_the_target_of_its_queue(file: File) -> None:
+    text = entry("k").replace('target = "URL"\n', "")
+    file.write(text)
+    async with file.daemon() as running:
+        await pass_time(running, file.home, HOUR)
+        paused = await running.engine.schedules.get(ScheduleKey("k"))
+        assert paused.paused
+        assert "no default target" in (paused.reason or "")
+        await running.engine.edit_queue("q", QueueEdit(target=file.home.handler.url()))
+        resumed = await running.engine.schedules.resume(ScheduleKey("k"))
+        assert resumed.next_at == START + 2 * HOUR
+        assert resumed.spec.push.target == file.home.handler.url()
+
+
+async def test_a_start_with_a_target_that_may_not_be_called_is_refused(file: File) -> None:
+    file.write(entry("k").replace("URL", "http://127.0.0.1:9/"))
+    with pytest.raises(BaseExceptionGroup) as refused:
+        async with file.daemon():
+            pass
+    reason = refused.value.subgroup(ConfigError)
+    assert reason is not None
+    assert "lq.toml:6" in str(reason.exceptions[0])
+
+
+MISTAKES = {
+    'key = "a"\nschedule = "@daily"': (1, "queue: is missing"),
+    'schedule = "@daily"\nqueue = "q"': (1, "key: is missing"),
+    'key = "a"\nqueue = "q"': (1, "schedule: is missing"),
+    'key = "a"\nschedule = "0 24 * * *"\nqueue = "q"': (3, "schedule: "),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\ntimezone = "Mars/Base"': (5, "Mars/Base"),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\ntarget = "ftp://x"': (5, "expected a URL"),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\ntimzone = "UTC"': (5, "did you mean timezone?"),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\ntimes = 0': (5, "expected an integer from 1"),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\nstart = 2027-01-01': (5, "start: "),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\nstart = 2027-01-01T00:00:00': (5, "start: "),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\nuntil = "tomorrow"': (5, "RFC 3339"),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\npayload = { at = 2027-01-01 }': (5, "a date"),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\npaused = 1': (5, "true or false"),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\nmisfire = "never"': (5, '"once" or "skip"'),
+    'key = ""\nschedule = "@daily"\nqueue = "q"': (2, "key: "),
+    'key = "a"\nschedule = "@daily"\nqueue = "a/items"': (4, "items"),
+    (
+        'key = "a"\nschedule = "@daily"\nqueue = "q"\n'
+        "start = 2027-02-01T00:00:00Z\nuntil = 2027-01-01T00:00:00Z"
+    ): (6, "must be after start"),
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str) -> None:
+    line, says = MISTAKES[text]
+    path = tmp_path / "lq.toml"
+    path.write_text(f"[[schedules]]\n{text}\n")
+    with pytest.raises(ConfigError) as refused:
+        load(str(path), {})
+    assert str(refused.value).startswith(f"{path}:{line}: [[schedules]] ")
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["schedules = 1", "[schedules]\nkey = 'a'", "schedules = [1]"])
+def test_schedules_are_tables(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "lq.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"expected tables \[\[schedules\]\]"):
+        load(str(path), {})
+
+
+def test_of_two_entries_with_one_key_the_second_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "lq.toml"
+    path.write_text(entry("a").replace("URL", "https://example.com") * 2)
+    with pytest.raises(ConfigError, match=r":7: \[\[schedules\]\] key: 'a' is taken by .*:1$"):
+        load(str(path), {})
