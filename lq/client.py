@@ -8,6 +8,7 @@ It imports neither asyncio nor msgspec nor rich, because `lq push` waits for it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
@@ -16,7 +17,7 @@ from urllib.parse import quote, urlencode
 from lq.errors import Issue, LqError, ValidationError
 from lq.exchange import Answer, Request, UnixServer, Unreachable, UrlServer, exchange
 
-__all__ = ["ApiError", "ByKey", "Client", "PushOptions", "Unreachable"]
+__all__ = ["ApiError", "ByKey", "Client", "PushOptions", "ScheduleOptions", "Unreachable"]
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -57,6 +58,33 @@ class PushOptions(TypedDict, total=False):
     if_exists: str | None
     delay_ms: int | None
     on: str | None
+    retry: str | None
+    timeout_ms: int | None
+    expires: str | None
+    labels: Sequence[str] | None
+    validate: bool | None
+
+
+class ScheduleOptions(TypedDict, total=False):
+    """What a schedule may say beyond rule, queue and payload; None is the same as leaving it out.
+
+    Shape: `start` and `until` are RFC 3339 instants, `expires` is a duration, `retry` a count or
+    waits ("10s,1m"). In an edit "" takes away what is optional, as do empty labels and headers.
+    Units: `timeout_ms` and `jitter_ms` are milliseconds.
+    """
+
+    content_type: str | None
+    target: str | None
+    method: str | None
+    headers: Mapping[str, str] | None
+    key: str | None
+    tz: str | None
+    times: int | str | None
+    start: str | None
+    until: str | None
+    misfire: str | None
+    overlap: str | None
+    jitter_ms: int | None
     retry: str | None
     timeout_ms: int | None
     expires: str | None
@@ -140,12 +168,82 @@ class Client:
     def history(self, **wanted: str | int | None) -> Json:
         """One page of finished items, newest first.
 
-        Shape: `wanted` is `queue`, `state`, `key`, `label`, `limit`, `cursor`, and `since` and
-        `until` as RFC 3339 instants.
+        Shape: `wanted` is `queue`, `state`, `key`, `label`, `schedule` (an id), `limit`, `cursor`,
+        and `since` and `until` as RFC 3339 instants.
         """
         renamed = {"since": "from", "until": "to"}
         query = {renamed.get(name, name): value for name, value in wanted.items()}
         return self._dict("GET", f"/history{_query(query)}")
+
+    # Schedules: `ref` is an id (`sch_…`) or a key
+
+    def create_schedule(
+        self, rule: str, queue: str, payload: bytes = b"", **options: Unpack[ScheduleOptions]
+    ) -> Json:
+        """Make a schedule, or bring the one with its key to this; `outcome` tells which.
+
+        Shape: `rule` is a cron expression, a nickname such as "@daily", or an interval ("E=90s").
+        """
+        headers = {"x-lq-schedule": rule, "x-lq-queue": queue, **_schedule_headers(options)}
+        if not headers.get("x-lq-label"):
+            headers.pop("x-lq-label", None)
+        return self._dict("POST", "/schedules", headers, payload)
+
+    def schedules(self, **wanted: str | int | None) -> Json:
+        """One page of schedules, by key. Shape: `wanted` is `queue`, `limit`, `cursor`."""
+        return self._dict("GET", f"/schedules{_query(wanted)}")
+
+    def schedule(self, ref: str) -> Json:
+        """One schedule with its payload."""
+        return self._dict("GET", _schedule(ref))
+
+    def edit_schedule(
+        self,
+        ref: str,
+        payload: bytes = b"",
+        *,
+        rule: str | None = None,
+        queue: str | None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> Json:
+        """Change a schedule; what is not given stays, an empty payload too."""
+        given = {"x-lq-schedule": rule, "x-lq-queue": queue}
+        headers = _schedule_headers(options) | _given(given)
+        return self._dict("PATCH", _schedule(ref), headers, payload)
+
+    def delete_schedule(self, ref: str) -> Json:
+        """Forget a schedule; items it has made stay."""
+        return self._dict("DELETE", _schedule(ref))
+
+    def run_schedule(self, ref: str) -> Json:
+        """Make an item of a schedule now, besides its planned ones: the item."""
+        return self._dict("POST", f"{self._schedule_by_id(ref)}/run")
+
+    def pause_schedule(self, ref: str) -> Json:
+        """Make no items until it is resumed."""
+        return self._dict("POST", f"{self._schedule_by_id(ref)}/pause")
+
+    def resume_schedule(self, ref: str) -> Json:
+        """Go on from now."""
+        return self._dict("POST", f"{self._schedule_by_id(ref)}/resume")
+
+    def schedule_next(
+        self, ref: str, count: int | None = None, since: str | None = None
+    ) -> list[str]:
+        """Its next times, from an RFC 3339 instant or from now on."""
+        query = _query({"count": count, "from": since})
+        return list(self._dict("GET", f"{self._schedule_by_id(ref)}/next{query}")["times"])
+
+    def cron(
+        self,
+        expr: str,
+        tz: str | None = None,
+        since: str | None = None,
+        count: int | None = None,
+    ) -> Json:
+        """What a rule means and when it fires, without storing it."""
+        query = {"expr": expr, "tz": tz, "from": since, "count": count}
+        return self._dict("GET", f"/cron{_query(query)}")
 
     # Queues
 
@@ -192,6 +290,10 @@ class Client:
     def secret(self) -> Json:
         """The signing secrets: `secret`, and `webhookSecret` for Standard Webhooks."""
         return self._dict("GET", "/secret")
+
+    def reload(self, *, dry: bool = False) -> Json:
+        """Apply lq.toml as it is now, or only tell what that would change."""
+        return self._dict("POST", f"/reload{_query({'dry': 1 if dry else None})}")
 
     def info(self) -> Json:
         """The daemon's `version`, `now`, `dataDir` and `pid`."""
@@ -251,6 +353,10 @@ class Client:
             return None
         return str(found[0]["id"]) if found else None
 
+    def _schedule_by_id(self, ref: str) -> str:
+        """The path of a schedule by its id, where there is none by key."""
+        return _schedule(ref if _is_schedule_id(ref) else str(self.schedule(ref)["id"]))
+
     @staticmethod
     def _id(ref: Ref, look_up: Callable[[ByKey], Json]) -> str:
         return ref if isinstance(ref, str) else str(look_up(ref)["id"])
@@ -275,6 +381,38 @@ def _headers(options: PushOptions) -> dict[str, str]:
         "x-lq-label": ",".join(labels) if labels else None,
         "x-lq-validate": "none" if options.get("validate") is False else None,
     }
+    return _given(values)
+
+
+def _schedule_headers(options: ScheduleOptions) -> dict[str, str]:
+    """The headers of protocol section 5; what is None is left out, what is empty is not."""
+    headers = options.get("headers")
+    labels = options.get("labels")
+    validate = options.get("validate")
+    return _given(
+        {
+            "Content-Type": options.get("content_type"),
+            "x-lq-target": options.get("target"),
+            "x-lq-method": options.get("method"),
+            "x-lq-headers": None if headers is None else json.dumps(dict(headers)),
+            "x-lq-key": options.get("key"),
+            "x-lq-tz": options.get("tz"),
+            "x-lq-times": options.get("times"),
+            "x-lq-start": options.get("start"),
+            "x-lq-until": options.get("until"),
+            "x-lq-misfire": options.get("misfire"),
+            "x-lq-overlap": options.get("overlap"),
+            "x-lq-jitter": _duration(options.get("jitter_ms")),
+            "x-lq-retry": options.get("retry"),
+            "x-lq-timeout": _duration(options.get("timeout_ms")),
+            "x-lq-expires": options.get("expires"),
+            "x-lq-label": None if labels is None else ",".join(labels),
+            "x-lq-validate": None if validate is None else "head" if validate else "none",
+        }
+    )
+
+
+def _given(values: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
@@ -300,6 +438,17 @@ def _item(ref: Ref) -> str:
     if isinstance(ref, str):
         return f"/items/{_quoted('id', ref)}"
     return f"{_queue(ref.queue)}/items/byKey/{_quoted('key', ref.key)}"
+
+
+def _schedule(ref: str) -> str:
+    if _is_schedule_id(ref):
+        return f"/schedules/{_quoted('id', ref)}"
+    return f"/schedules/byKey/{_quoted('key', ref)}"
+
+
+def _is_schedule_id(ref: str) -> bool:
+    # All of it, because a key may begin like an id.
+    return re.fullmatch("sch_[0-9a-f]{32}", ref) is not None
 
 
 def _quoted(name: str, text: str) -> str:

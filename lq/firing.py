@@ -31,6 +31,8 @@ MOST_CAUGHT_UP: Final = 100
 SHORTEST_MS: Final = 1000
 """Nothing fires more often."""
 
+_END_MS: Final = 253_402_300_800_000  # the year 10000, which no date reaches
+
 
 class RuleError(ValueError):
     """No rule. `position` is where in the text, from 0; `field` the cron field, if it is one."""
@@ -72,8 +74,9 @@ class _Interval(Struct, frozen=True):
     every_ms: int
     anchor_at: int
 
-    def next(self, after: int) -> int:
-        return after + self.every_ms - (after - self.anchor_at) % self.every_ms
+    def next(self, after: int) -> int | None:
+        at = after + self.every_ms - (after - self.anchor_at) % self.every_ms
+        return at if at < _END_MS else None
 
     def count(self, after: int, until: int) -> int:
         if until <= after:

@@ -8,6 +8,7 @@ Invariant: verbs and firings take turns, so none works on a schedule that anothe
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -85,8 +86,7 @@ class Schedules:
             found = spec.key and await self._store.schedule(ScheduleKey(spec.key))
             if not found:
                 made = self._new(spec, Origin.API)
-                if made.next_at is None:
-                    raise ValidationError.of("x-lq-until", "leaves this schedule no time to fire")
+                _refuse_endless_wait(made)
                 await self._put(made)
                 return self._shown(made), PushOutcome.CREATED
             allowed(found.spec.push.queue)
@@ -94,6 +94,8 @@ class Schedules:
             if changed is found:
                 return self._shown(found), PushOutcome.KEPT
             self._refuse_of_file(found)
+            if found.next_at is not None:
+                _refuse_endless_wait(changed)
             await self._put(changed)
             return self._shown(changed), PushOutcome.REPLACED
 
@@ -121,6 +123,8 @@ class Schedules:
             changed = self._changed(found, self._checked(spec))
             if changed is not found:
                 self._refuse_of_file(found)
+                if found.next_at is not None:
+                    _refuse_endless_wait(changed)
                 await self._put(changed)
             return self._shown(changed)
 
@@ -194,7 +198,9 @@ class Schedules:
             after = found.seen_at if found.next_at is not None else self._onwards(found)
         if spec.times is not None:
             count = min(count, max(spec.times - found.fired, 0))
-        return list(islice(_iterate(timing_of(found), after), count))
+        times = timing_of(found)
+        # In a thread: a thousand times may span as many years, whose clocks take a while to learn.
+        return await asyncio.to_thread(lambda: list(islice(_iterate(times, after), count)))
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -313,10 +319,15 @@ class Schedules:
         return replace(spec, push=replace(spec.push, target=target))
 
     def _shown(self, schedule: Schedule) -> Schedule:
-        """The schedule with the target its jobs would have now."""
+        """The schedule with the target and method that its jobs would have now."""
         push = schedule.spec.push
-        target = push.target or self._resolver.settings(push.queue).target
-        return replace(schedule, spec=replace(schedule.spec, push=replace(push, target=target)))
+        settings = self._resolver.settings(push.queue)
+        push = replace(
+            push,
+            target=push.target or settings.target,
+            method=push.method or settings.method or "POST",
+        )
+        return replace(schedule, spec=replace(schedule.spec, push=push))
 
     def _refuse_of_file(self, schedule: Schedule) -> None:
         if schedule.origin is Origin.FILE:
@@ -337,6 +348,13 @@ class Schedules:
     async def _put(self, schedule: Schedule) -> None:
         await self._store.put_schedule(schedule)
         self._firer.expect(schedule.next_at)
+
+
+def _refuse_endless_wait(schedule: Schedule) -> None:
+    """Refuse what would never fire, though nobody has paused it. Raises: ValidationError."""
+    times = schedule.spec.times
+    if schedule.next_at is None and not schedule.paused and (not times or schedule.fired < times):
+        raise ValidationError.of("x-lq-until", "leaves this schedule no time to fire")
 
 
 def _iterate(times: Timing, after: int) -> Iterator[int]:

@@ -1,8 +1,10 @@
 """The wire: HTTP headers and JSON <-> the nouns. The only package that knows HTTP field names.
 
-Owns: what a push, a PATCH, a filter and an admin request may say (`decode`), what a single
-field accepts (`fields`), and how items, queues, attempts, tokens and errors look as JSON
-(`encode`). Never opens a socket, never asks for the time, never decides what is allowed.
+Owns: what a push, a PATCH, a filter and an admin request may say (`decode`, for schedules
+`decode_schedule`; `reading` is what they share), what a single field accepts (`fields`), and how
+items, queues, attempts, tokens and errors look as JSON (`encode`, for schedules
+`encode_schedule`; `parts` is what they share). Never opens a socket, never asks for the time,
+never decides what is allowed.
 
 Invariant: whatever the bytes, decoding ends in a record or in a ValidationError that names
 every field it refuses; encoding leaves absent members out and never writes null.
@@ -10,6 +12,7 @@ every field it refuses; encoding leaves absent members out and never writes null
 
 from lq.wire.decode import (
     TokenRequest,
+    decode_dry,
     decode_edit,
     decode_filter,
     decode_force,
@@ -19,6 +22,15 @@ from lq.wire.decode import (
     decode_queue_edit,
     decode_token_request,
     refuse_query,
+)
+from lq.wire.decode_schedule import (
+    CronQuery,
+    NextQuery,
+    decode_cron,
+    decode_next,
+    decode_schedule,
+    decode_schedule_edit,
+    decode_schedule_filter,
 )
 from lq.wire.encode import (
     encode_attempts,
@@ -32,9 +44,17 @@ from lq.wire.encode import (
     encode_pushed,
     encode_queue,
     encode_queues,
+    encode_reload,
     encode_secret,
     encode_token,
     encode_tokens,
+)
+from lq.wire.encode_schedule import (
+    encode_cron,
+    encode_full_schedule,
+    encode_schedule,
+    encode_schedules,
+    encode_times,
 )
 from lq.wire.fields import (
     METHODS,
@@ -48,22 +68,32 @@ from lq.wire.fields import (
 __all__ = [
     "METHODS",
     "REDACTED",
+    "CronQuery",
+    "NextQuery",
     "TokenRequest",
     "check_item_headers",
     "check_key",
     "check_queue",
+    "decode_cron",
+    "decode_dry",
     "decode_edit",
     "decode_filter",
     "decode_force",
     "decode_history_filter",
+    "decode_next",
     "decode_pause",
     "decode_push",
     "decode_queue_edit",
+    "decode_schedule",
+    "decode_schedule_edit",
+    "decode_schedule_filter",
     "decode_token_request",
     "encode_attempts",
     "encode_cancelled",
+    "encode_cron",
     "encode_error",
     "encode_full_item",
+    "encode_full_schedule",
     "encode_health",
     "encode_info",
     "encode_item",
@@ -71,7 +101,11 @@ __all__ = [
     "encode_pushed",
     "encode_queue",
     "encode_queues",
+    "encode_reload",
+    "encode_schedule",
+    "encode_schedules",
     "encode_secret",
+    "encode_times",
     "encode_token",
     "encode_tokens",
     "read_json",

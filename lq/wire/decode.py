@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from msgspec import Struct
 
 from lq.backoff import parse_retry
-from lq.errors import Issue, ValidationError
+from lq.errors import ValidationError
 from lq.model import Edit, JobFilter, Push, QueueEdit, Scope
 from lq.when import parse_delay, parse_rfc3339
 from lq.wire import fields
-
-RawHeaders = Iterable[tuple[bytes, bytes]]
-"""Names and values as they came over the socket."""
-
-V = TypeVar("V")
-Reader = Callable[[V], object]
-Known = Mapping[str, tuple[str, Reader[V]]]
-"""What may be said: its name on the wire -> the member it becomes, and what reads it."""
+from lq.wire.reading import (
+    Known,
+    RawHeaders,
+    Reader,
+    content_type_of,
+    header_text,
+    read_document,
+    read_headers,
+    read_query,
+    refuse_idempotency_key,
+    refusing,
+    require,
+)
 
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )
 
-_EDIT_HEADERS: Final[Known[str]] = MappingProxyType(
+_CHANGEABLE: Final[Known[str]] = MappingProxyType(
     {
         "x-lq-target": ("target", fields.read_target),
         "x-lq-delay": ("delay_ms", parse_delay),
@@ -42,7 +47,7 @@ _EDIT_HEADERS: Final[Known[str]] = MappingProxyType(
 )
 _PUSH_HEADERS: Final[Known[str]] = MappingProxyType(
     {
-        **_EDIT_HEADERS,
+        **_CHANGEABLE,
         "x-lq-key": ("key", fields.check_key),
         "x-lq-if-exists": ("if_exists", fields.read_if_exists),
         "x-lq-completion": ("completion", fields.read_completion),
@@ -51,11 +56,16 @@ _PUSH_HEADERS: Final[Known[str]] = MappingProxyType(
         "x-lq-validate": ("validate", fields.read_validate),
     }
 )
+_FIXED: Final = refusing("cannot be changed any more; push the item anew instead")
+_EDIT_HEADERS: Final[Known[str]] = MappingProxyType(
+    {name: (name, _FIXED) for name in _PUSH_HEADERS} | {**_CHANGEABLE}
+)
 _LISTING: Final[Known[str]] = MappingProxyType(
     {
         "queue": ("queue", fields.check_queue),
         "key": ("key", fields.check_key),
         "label": ("label", fields.read_label),
+        "schedule": ("schedule", fields.read_id),
         "limit": ("limit", fields.read_limit),
         "cursor": ("cursor", fields.read_cursor),
     }
@@ -87,19 +97,12 @@ def decode_push(queue: str, headers: RawHeaders, payload: bytes) -> Push:
 
     Raises: ValidationError naming each header that is misspelled, repeated or not understood.
     """
-    members, plain = _decode_headers(headers, _PUSH_HEADERS)
-    if b"idempotency-key" in plain:
-        raise ValidationError.of(
-            "Idempotency-Key",
-            "is not supported yet; a push under the same x-lq-key makes no second item",
-            "unsupported",
-        )
+    members, plain = read_headers(headers, _PUSH_HEADERS)
+    refuse_idempotency_key(plain)
     members.pop("completion", None)  # only one way yet
-    if b"content-type" in plain:
-        members["content_type"] = _content_type(plain[b"content-type"])
-    if b"traceparent" in plain:
-        members.update(_trace(plain))
-    return Push(queue=queue, payload=payload, **members)
+    members["content_type"] = content_type_of(plain)
+    members |= _trace(plain)
+    return Push(queue=queue, payload=payload, **_placed(members))
 
 
 def decode_edit(headers: RawHeaders, body: bytes) -> Edit:
@@ -108,17 +111,15 @@ def decode_edit(headers: RawHeaders, body: bytes) -> Edit:
     Shape: `Content-Type` belongs to the body and counts only with one.
     Raises: ValidationError.
     """
-    members, plain = _decode_headers(headers, _EDIT_HEADERS)
+    members, plain = read_headers(headers, _EDIT_HEADERS)
     if body:
-        given = plain.get(b"content-type")
-        members["payload"] = body
-        members["content_type"] = None if given is None else _content_type(given)
-    return Edit(**members)
+        members |= {"payload": body, "content_type": content_type_of(plain)}
+    return Edit(**_placed(members))
 
 
 def decode_queue_edit(body: bytes, now: int) -> QueueEdit:
     """Read a PATCH of a queue: null takes a setting away. Raises: ValidationError."""
-    members = _decode_json(
+    members = read_document(
         body,
         {
             "target": ("target", _or_none(_in_text(fields.read_target))),
@@ -139,7 +140,7 @@ def decode_queue_edit(body: bytes, now: int) -> QueueEdit:
 
 def decode_token_request(body: bytes, now: int) -> TokenRequest:
     """Read what a new token shall be. Raises: ValidationError."""
-    members = _decode_json(
+    members = read_document(
         body,
         {
             "name": ("name", fields.token_name_of),
@@ -148,9 +149,7 @@ def decode_token_request(body: bytes, now: int) -> TokenRequest:
             "expires": ("expires_at", _or_none(_in_text(_future(now)))),
         },
     )
-    missing = [Issue(n, "is missing", "required") for n in ("name", "scopes") if n not in members]
-    if missing:
-        raise ValidationError(missing)
+    require(members, name="name", scopes="scopes")
     return TokenRequest(**members)
 
 
@@ -160,149 +159,58 @@ def decode_filter(query: str, *, queue: str | None = None) -> JobFilter:
     Shape: with `queue` (the path names it) the query may not name another.
     """
     if queue is None:
-        return JobFilter(**_decode_query(query, _UNFINISHED))
+        return JobFilter(**read_query(query, _UNFINISHED))
     known = {name: field for name, field in _UNFINISHED.items() if name != "queue"}
-    return JobFilter(queue=queue, **_decode_query(query, known))
+    return JobFilter(queue=queue, **read_query(query, known))
 
 
 def decode_history_filter(query: str) -> JobFilter:
     """Read the query of a listing of finished items. Raises: ValidationError."""
-    return JobFilter(**_decode_query(query, _HISTORY))
+    return JobFilter(**read_query(query, _HISTORY))
 
 
 def decode_pause(query: str, now: int) -> QueueEdit:
     """Read `?until=` of a pause: an instant or a duration from now. Raises: ValidationError."""
-    members = _decode_query(query, {"until": ("until", _future(now))})
+    members = read_query(query, {"until": ("until", _future(now))})
     return QueueEdit(paused=True, paused_until=members.get("until"))
+
+
+def decode_dry(query: str) -> bool:
+    """Read `?dry=1`. Raises: ValidationError."""
+    return bool(read_query(query, {"dry": ("dry", fields.read_flag)}).get("dry"))
 
 
 def refuse_query(query: str) -> None:
     """Where no parameter means anything. Raises: ValidationError when there is one."""
     if query:
-        _decode_query(query, {})
+        read_query(query, {})
 
 
 def decode_force(query: str) -> bool:
     """Read `?force=1`. Raises: ValidationError."""
-    return bool(_decode_query(query, {"force": ("force", fields.read_flag)}).get("force"))
+    return bool(read_query(query, {"force": ("force", fields.read_flag)}).get("force"))
 
 
-def _decode_headers(
-    headers: RawHeaders, known: Known[str]
-) -> tuple[dict[str, Any], dict[bytes, bytes]]:
-    """Read the x-lq-* headers; the others are handed back as they came, names in lower case."""
-    members: dict[str, Any] = {}
-    plain: dict[bytes, bytes] = {}
-    issues: list[Issue] = []
-    for raw_name, value in headers:
-        lowered = raw_name.lower()
-        if not lowered.startswith(b"x-lq-"):
-            plain.setdefault(lowered, value)
-            continue
-        name = _text(lowered)
-        field = known.get(name)
-        if field is None:
-            issues.append(_unknown_header(name, known))
-        elif field[0] in members:
-            issues.append(Issue(name, "is there more than once", "repeated"))
-        else:
-            _read(members, issues, name, field, _text(value))
-    if issues:
-        raise ValidationError(issues)
+def _placed(members: dict[str, Any]) -> dict[str, Any]:
+    """Resolve what can be said in two ways: an instant wins over a delay, an expiry says which."""
     if "on_at" in members:
         members.pop("delay_ms", None)
     if "expires" in members:
         member, value_ms = members.pop("expires")
         members[member] = value_ms
-    return members, plain
-
-
-def _decode_json(body: bytes, known: Known[Any]) -> dict[str, Any]:
-    try:
-        value = fields.read_json(body)
-    except ValueError as error:
-        raise ValidationError.of("body", str(error)) from None
-    if not isinstance(value, dict):
-        raise ValidationError.of("body", f"expected a JSON object{_members(known)}")
-    return _decode_members(value.items(), known)
-
-
-def _decode_query(query: str, known: Known[str]) -> dict[str, Any]:
-    from urllib.parse import parse_qsl
-
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
-    except ValueError:
-        raise ValidationError.of("query", "expected name=value pairs in UTF-8") from None
-    return _decode_members(pairs, known)
-
-
-def _decode_members(pairs: Iterable[tuple[str, Any]], known: Known[Any]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    issues: list[Issue] = []
-    for name, value in pairs:
-        field = known.get(name)
-        if field is None:
-            text = f"is not known here{fields.suggestion(name, known)}"
-            issues.append(Issue(name, text, "unknown"))
-        elif field[0] in members:
-            issues.append(Issue(name, "is there more than once", "repeated"))
-        else:
-            _read(members, issues, name, field, value)
-    if issues:
-        raise ValidationError(issues)
     return members
-
-
-def _read(
-    members: dict[str, Any],
-    issues: list[Issue],
-    name: str,
-    field: tuple[str, Reader[V]],
-    value: V,
-) -> None:
-    member, read = field
-    try:
-        members[member] = read(value)
-    except ValueError as error:
-        issues.append(Issue(name, str(error)))
-
-
-def _text(value: bytes) -> str:
-    # fetch sends Latin-1 where curl sends UTF-8; Latin-1 is hardly ever valid UTF-8 by chance.
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
-def _content_type(value: bytes) -> str:
-    # It goes out again byte for byte, which only ASCII survives on every path.
-    if not value.isascii() or not fields.is_sendable(text := value.decode("ascii")):
-        raise ValidationError.of("content-type", 'expected ASCII such as "application/json"')
-    return text
 
 
 def _trace(plain: Mapping[bytes, bytes]) -> dict[str, str]:
     """The W3C trace context; a malformed one is to be ignored, says its specification."""
-    traceparent = _text(plain[b"traceparent"])
+    traceparent = header_text(plain.get(b"traceparent", b""))
     if not _TRACEPARENT.match(traceparent) or not fields.is_sendable(traceparent):
         return {}
     trace = {"traceparent": traceparent}
-    tracestate = _text(plain.get(b"tracestate", b""))
+    tracestate = header_text(plain.get(b"tracestate", b""))
     if tracestate and fields.is_sendable(tracestate):
         trace["tracestate"] = tracestate
     return trace
-
-
-def _unknown_header(name: str, known: Known[str]) -> Issue:
-    if name in _PUSH_HEADERS:
-        return Issue(name, "cannot be changed any more; push the item anew instead", "unknown")
-    return Issue(name, f"is not known here{fields.suggestion(name, known)}", "unknown")
-
-
-def _members(known: Known[Any]) -> str:
-    return f" with members of {', '.join(sorted(known))}"
 
 
 def _in_text(read: Callable[[str], object]) -> Reader[object]:

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from msgspec import DecodeError, Raw, Struct
-from msgspec.json import Encoder, decode
+from msgspec import Raw, Struct
 
 from lq.backoff import format_retry
 from lq.errors import RequestError, ValidationError
-from lq.model import Attempt, Job, Page, Pushed, Queue, State, Token
+from lq.model import Attempt, Job, Page, Pushed, Queue, Reload, State, Token
 from lq.when import format_duration, format_instant
-from lq.wire.fields import REDACTED, RETRY
-
-_SECRET_HEADER: Final = re.compile(
-    r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE
+from lq.wire.parts import (
+    Target,
+    instant,
+    payload_members,
+    readable,
+    redacted,
+    state_of,
+    to_json,
+    type_of,
 )
-_JSON_TYPE: Final = re.compile(r"\s*application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
-_UNREADABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-class _Target(Struct, frozen=True):
-    url: str
-    method: str
 
 
 class _Item(Struct, kw_only=True, omit_defaults=True, rename="camel"):
@@ -35,7 +31,7 @@ class _Item(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     key: str | None = None
     queue: str
     created: str
-    target: _Target
+    target: Target
     type: str
     state: str
     not_before: str
@@ -47,6 +43,9 @@ class _Item(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     finished: str | None = None
     error: str | None = None
     labels: tuple[str, ...] = ()
+    schedule: str | None = None
+    fire_time: str | None = None
+    missed: int = 0
     outcome: str | None = None
 
 
@@ -107,32 +106,39 @@ class _Token(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     token: str | None = None
 
 
+class _Change(Struct, kw_only=True, omit_defaults=True, rename="camel"):
+    """What a reload does to one schedule."""
+
+    key: str
+    change: str
+    next_before: str | None = None
+    next_after: str | None = None
+    note: str | None = None
+
+
 class _Page(Struct, omit_defaults=True):
     items: list[_Item]
     cursor: str | None = None
 
 
-_encode: Final = Encoder().encode
-
-
 def encode_pushed(pushed: Pushed) -> bytes:
     """An Item with the `outcome` of its push."""
-    return _encode(_Item(outcome=pushed.outcome.value, **_item_members(pushed.job)))
+    return to_json(_Item(outcome=pushed.outcome.value, **_item_members(pushed.job)))
 
 
 def encode_item(job: Job) -> bytes:
     """An Item."""
-    return _encode(_Item(**_item_members(job)))
+    return to_json(_Item(**_item_members(job)))
 
 
 def encode_full_item(job: Job) -> bytes:
     """An Item with its payload and how it is called; credentials are not shown."""
-    return _encode(
+    return to_json(
         _FullItem(
             retry=format_retry(job.retry),
             timeout=format_duration(job.timeout_ms),
-            headers=_redacted(job.headers),
-            **_payload_members(job),
+            headers=redacted(job.headers),
+            **payload_members(job.payload, job.content_type),
             **_item_members(job),
         )
     )
@@ -141,49 +147,49 @@ def encode_full_item(job: Job) -> bytes:
 def encode_items(page: Page[Job]) -> bytes:
     """One page of a listing: `{"items": […], "cursor": "…"}`, no cursor on the last one."""
     items = [_Item(**_item_members(job)) for job in page.items]
-    return _encode(_Page(items=items, cursor=page.cursor))
+    return to_json(_Page(items=items, cursor=page.cursor))
 
 
 def encode_attempts(attempts: Sequence[Attempt]) -> bytes:
     """`{"attempts": […]}`, oldest first."""
-    return _encode({"attempts": [_attempt(attempt) for attempt in attempts]})
+    return to_json({"attempts": [_attempt(attempt) for attempt in attempts]})
 
 
 def encode_queue(queue: Queue) -> bytes:
     """A queue: its counts, its pause, its settings."""
-    return _encode(_queue(queue))
+    return to_json(_queue(queue))
 
 
 def encode_queues(queues: Sequence[Queue]) -> bytes:
     """A plain array of queues."""
-    return _encode([_queue(queue) for queue in queues])
+    return to_json([_queue(queue) for queue in queues])
 
 
 def encode_token(token: Token, text: str | None = None) -> bytes:
     """A token; `text` is the token itself, shown once, when it is made."""
-    return _encode(_token(token, text))
+    return to_json(_token(token, text))
 
 
 def encode_tokens(tokens: Sequence[Token]) -> bytes:
     """A plain array of tokens."""
-    return _encode([_token(token) for token in tokens])
+    return to_json([_token(token) for token in tokens])
 
 
 def encode_cancelled(count: int) -> bytes:
     """What the DELETE of a queue did."""
-    return _encode({"cancelled": count})
+    return to_json({"cancelled": count})
 
 
 def encode_secret(secret: str, webhook_secret: str) -> bytes:
     """The signing secret in both its forms."""
-    return _encode({"secret": secret, "webhookSecret": webhook_secret})
+    return to_json({"secret": secret, "webhookSecret": webhook_secret})
 
 
 def encode_health(reasons: Sequence[str]) -> bytes:
     """`{"status": "ok"}`, or what is wrong."""
     if reasons:
-        return _encode({"status": "unavailable", "reasons": list(reasons)})
-    return _encode({"status": "ok"})
+        return to_json({"status": "unavailable", "reasons": list(reasons)})
+    return to_json({"status": "ok"})
 
 
 def encode_info(version: str, now: int, pid: int | None, data_dir: str | None) -> bytes:
@@ -194,7 +200,22 @@ def encode_info(version: str, now: int, pid: int | None, data_dir: str | None) -
         "pid": pid,
         "dataDir": data_dir,
     }
-    return _encode({name: value for name, value in members.items() if value is not None})
+    return to_json({name: value for name, value in members.items() if value is not None})
+
+
+def encode_reload(reload: Reload) -> bytes:
+    """What a reload of the configuration did, or would do."""
+    schedules = [
+        _Change(
+            key=change.key,
+            change=change.change,
+            next_before=instant(change.next_before),
+            next_after=instant(change.next_after),
+            note=change.note,
+        )
+        for change in reload.schedules
+    ]
+    return to_json({"schedules": schedules, "restart": reload.restart})
 
 
 def encode_error(error: RequestError, request_id: str) -> bytes:
@@ -217,72 +238,38 @@ def encode_error(error: RequestError, request_id: str) -> bytes:
         "detail": error.message,
         "instance": request_id,
     }
-    return _encode(members)
+    return to_json(members)
 
 
 def _item_members(job: Job) -> dict[str, Any]:
-    state: str = job.state
     waits = job.state is State.PENDING
-    if waits and job.failures:
-        state = RETRY
+    firing = job.firing
     counted = job.state is State.RUNNING or job.state is State.COMPLETED
     return {
         "id": job.id,
         "key": job.key,
         "queue": job.queue,
         "created": format_instant(job.created_at),
-        "target": _Target(job.target, job.method),
-        "type": "SCRIPTLET" if job.target.startswith("scriptlet:") else "HTTP",
-        "state": state,
+        "target": Target(job.target, job.method),
+        "type": type_of(job.target),
+        "state": state_of(job.state, job.failures),
         "not_before": format_instant(job.not_before),
         "attempts": job.failures + counted,
         "max_attempts": job.max_attempts,
         "next_attempt": format_instant(job.due_at) if waits else None,
-        "expires": _instant(job.expires_at),
+        "expires": instant(job.expires_at),
         "last_status": job.last_status,
-        "finished": _instant(job.finished_at),
+        "finished": instant(job.finished_at),
         "error": job.error,
         "labels": job.labels,
+        "schedule": firing and firing.schedule,
+        "fire_time": firing and instant(job.created_at if firing.at is None else firing.at),
+        "missed": firing.missed if firing else 0,
     }
 
 
-def _payload_members(job: Job) -> dict[str, Any]:
-    """The payload as JSON when it is declared to be, as text when it is, else in base64."""
-    members: dict[str, Any] = {"payload_type": job.content_type}
-    payload = job.payload
-    if not payload:
-        return members
-    if job.content_type is not None and _JSON_TYPE.match(job.content_type):
-        if _is_json(payload):
-            return {**members, "payload": Raw(payload)}
-        text = None
-    else:
-        text = _readable(payload)
-    if text is not None:
-        return {**members, "payload": text}
-    encoded = base64.b64encode(payload).decode()
-    return {**members, "payload": encoded, "payload_encoding": "base64"}
-
-
-def _is_json(payload: bytes) -> bool:
-    try:
-        payload.decode()
-        decode(payload, type=Raw)
-    except (UnicodeDecodeError, DecodeError, RecursionError):
-        return False
-    return True
-
-
-def _readable(raw: bytes) -> str | None:
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        return None
-    return None if _UNREADABLE.search(text) else text
-
-
 def _attempt(attempt: Attempt) -> _Attempt:
-    body = _readable(attempt.body) if attempt.body else None
+    body = readable(attempt.body) if attempt.body else None
     binary = bool(attempt.body) and body is None
     return _Attempt(
         n=attempt.n,
@@ -291,7 +278,7 @@ def _attempt(attempt: Attempt) -> _Attempt:
         outcome=attempt.outcome,
         status=attempt.status,
         error=attempt.error,
-        response_headers=_redacted(attempt.headers),
+        response_headers=redacted(attempt.headers),
         response_body=base64.b64encode(attempt.body).decode() if binary else body,
         response_body_encoding="base64" if binary else None,
         truncated=attempt.truncated,
@@ -304,17 +291,17 @@ def _queue(queue: Queue) -> _Queue:
         name=queue.name,
         created=format_instant(queue.created_at),
         paused=queue.paused,
-        paused_until=_instant(queue.paused_until),
+        paused_until=instant(queue.paused_until),
         pending=counts.pending,
         running=counts.running,
         retry=counts.retry,
         failed=counts.failed,
         completed=counts.completed,
         cancelled=counts.cancelled,
-        oldest_due=_instant(queue.next_due_at),
+        oldest_due=instant(queue.next_due_at),
         target=settings.target,
         method=settings.method,
-        headers=_redacted(settings.headers) if settings.headers else None,
+        headers=redacted(settings.headers) if settings.headers else None,
         concurrency=settings.concurrency,
         retry_policy=None if settings.retry is None else format_retry(settings.retry),
         timeout=None if settings.timeout_ms is None else format_duration(settings.timeout_ms),
@@ -327,16 +314,8 @@ def _token(token: Token, text: str | None = None) -> _Token:
         scopes=sorted(token.scopes),
         queues=token.queues,
         created=format_instant(token.created_at),
-        expires=_instant(token.expires_at),
-        revoked=_instant(token.revoked_at),
-        last_used=_instant(token.used_at),
+        expires=instant(token.expires_at),
+        revoked=instant(token.revoked_at),
+        last_used=instant(token.used_at),
         token=text,
     )
-
-
-def _redacted(headers: Mapping[str, str]) -> dict[str, str]:
-    return {n: REDACTED if _SECRET_HEADER.search(n) else v for n, v in headers.items()}
-
-
-def _instant(at: int | None) -> str | None:
-    return None if at is None else format_instant(at)

@@ -28,6 +28,7 @@ MAX_ITEM_HEADERS: Final = 32
 MAX_ITEM_HEADER_BYTES: Final = 8192
 MAX_TIMEOUT_MS: Final = 86_400_000
 MAX_CONCURRENCY: Final = 10_000
+MAX_ID: Final = 64
 MAX_PAGE: Final = 1000
 MAX_CURSOR: Final = 512
 MAX_PATTERNS: Final = 32
@@ -261,6 +262,12 @@ def read_state(text: str) -> str:
 
 def read_finished_state(text: str) -> str:
     return choice(text.upper(), FINISHED_STATES)
+
+
+def read_id(text: str) -> str:
+    if not 0 < len(text) <= MAX_ID or not text.isascii() or not text.isprintable():
+        raise ValueError(f"expected an id, got {shown(text)}")
+    return text
 
 
 def read_limit(text: str) -> int:

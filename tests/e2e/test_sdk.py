@@ -256,6 +256,74 @@ def test_other_refusals_are_client_errors(node: Node, lq: Daemon) -> None:
     assert (limited.kind, limited.status) == ("ClientError", 403)
 
 
+def test_a_schedule_is_made_once(node: Node, lq: Daemon) -> None:
+    wanted = {
+        "cron": "30 2 * * 1-5",
+        "queue": QUEUE,
+        "payload": {"to": "ada"},
+        "target": "https://example.com/hook",
+        "key": "nightly",
+        "timezone": "Europe/Berlin",
+        "headers": {"x-team": "ops"},
+    }
+    made = node.call("schedule", **wanted)
+    assert (made["schedule"], made["timezone"], made["queue"]) == (
+        "30 2 * * 1-5", "Europe/Berlin", QUEUE,
+    )  # fmt: skip
+    assert made["created"].endswith("Z")
+    assert made["nextRun"].endswith("Z")
+    again = node.call("schedule", **wanted)
+    assert again == {**made, "outcome": "kept"}
+    (listed,) = lq.client.schedules()["items"]
+    assert listed["id"] == made["id"]
+    shown = lq.client.schedule("nightly")
+    assert (shown["payload"], shown["headers"]) == ({"to": "ada"}, {"x-team": "ops"})
+    moved = node.call("schedule", **wanted | {"cron": "@yearly", "timezone": None})
+    assert (moved["id"], moved["timezone"], moved["outcome"]) == (made["id"], "UTC", "replaced")
+
+
+def test_a_schedule_calls_the_handler_it_is_for(node: Node, lq: Daemon) -> None:
+    made = node.call("scheduleHandler", cron="* * * * * *", path=PATH, payload={"n": 1}, key="k")
+    assert (made["queue"], made["target"]["url"].endswith(PATH)) == (QUEUE, True)
+    assert node.handled()["item"] == {"n": 1}
+    assert node.call("deleteScheduleByKey", key="k") is True
+    (item, *_) = wait_until(lambda: lq.client.history(schedule=made["id"])["items"])
+    assert (item["state"], item["schedule"]) == ("COMPLETED", made["id"])
+
+
+def test_fetch_and_delete_schedules(node: Node) -> None:
+    named: tuple[tuple[str, dict[str, str]], ...] = (
+        ("", {}),
+        ("ByKey", {"key": "nightly"}),
+        ("ByKey", {"key": "reports/eu?x=1&y"}),
+        ("ByKey", {"key": "größe"}),
+        ("ByKey", {"key": "50%off"}),
+    )
+    for by, key in named:
+        wanted = {"cron": "@daily", "queue": "büro/påsk", "target": "https://example.com/"}
+        made = node.call("schedule", **wanted, **key)
+        assert made["queue"] == "büro/påsk", key
+        ref = key or {"id": made["id"]}
+        assert node.call(f"fetchSchedule{by}", **ref) is True, key
+        assert node.call(f"deleteSchedule{by}", **ref) is True, key
+        assert node.call(f"fetchSchedule{by}", **ref) is False, key
+        assert node.call(f"deleteSchedule{by}", **ref) is False, key
+
+
+def test_a_schedule_that_is_not_valid_is_a_request_invalid(node: Node, lq: Daemon) -> None:
+    wanted = {"queue": QUEUE, "target": "https://example.com/", "payload": 1}
+    failed = node.call("schedule", cron="0 24 * * *", timezone="Mars/Olympus", **wanted)
+    assert isinstance(failed, Failed)
+    assert (failed.kind, failed.status) == ("RequestInvalid", 400)
+    assert failed.issues is not None
+    issues = {issue["path"][0]: issue for issue in failed.issues}
+    assert set(issues) == {"x-lq-schedule", "x-lq-tz"}
+    assert "hour field" in issues["x-lq-schedule"]["message"]
+    assert "position 3" in issues["x-lq-schedule"]["message"]  # of what its author wrote
+    assert issues["x-lq-tz"]["code"] == "unknown_timezone"
+    assert lq.client.schedules() == {"items": []}
+
+
 def test_its_process_survives_a_daemon_that_goes_away(node: Node, lq: Daemon) -> None:
     lq.kill()
     assert node.call("push", path=PATH, payload=1).kind == "TypeError"

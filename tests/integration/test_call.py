@@ -12,9 +12,11 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from lq import __version__
 from lq.clock import SystemClock
 from lq.daemon.main import Daemon
-from lq.model import QueueSettings, RetryPolicy
-from lq.signature import verify, webhook_secret
-from tests.clock import FakeClock
+from lq.daemon.targets.request import Signer
+from lq.model import Firing, QueueSettings, RetryPolicy
+from lq.signature import new_secret, verify, webhook_secret
+from tests.clock import START, FakeClock
+from tests.support.calls import run_of
 from tests.support.handler import Call, Wire, answers, response
 from tests.support.home import Home, heard
 
@@ -164,6 +166,23 @@ async def test_an_items_headers_take_the_place_of_ours_where_they_may(
     names = [line.partition(b":")[0].lower() for line in validation.lines]
     assert len(names) == len(set(names))
     assert validation.headers["user-agent"] == "mine/1"
+
+
+@pytest.mark.parametrize(
+    ("firing", "sent"),
+    [
+        (Firing("sch_1", START - 1), {"x-lq-fire-time": "2027-01-15T07:59:59.999Z"}),
+        (Firing("sch_1", None), {"x-lq-fire-time": "2027-01-15T08:00:00.000Z"}),
+        (
+            Firing("sch_1", START, 3),
+            {"x-lq-fire-time": "2027-01-15T08:00:00.000Z", "x-lq-missed": "3"},
+        ),
+    ],
+)
+def test_a_call_tells_which_schedule_made_its_job(firing: Firing, sent: dict[str, str]) -> None:
+    headers = Signer(new_secret(bytes(32))).headers(run_of(80, firing=firing), START, "0" * 16)
+    plain = Signer(new_secret(bytes(32))).headers(run_of(80), START, "0" * 16)
+    assert headers.items() - plain.items() == {"x-lq-schedule": "sch_1", **sent}.items()
 
 
 async def test_headers_of_the_queue_are_sent_too(home: Home) -> None:

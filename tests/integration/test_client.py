@@ -111,6 +111,7 @@ def sent_by(serve: Serve, call: Callable[[Client], object], answer: object = Non
 
 
 KEY = ByKey("a/b", "k?#%")
+SCHEDULE = "sch_" + "0123456789abcdef" * 2
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,20 @@ KEY = ByKey("a/b", "k?#%")
         (lambda c: c.pause("q", "z"), b"POST /api/v1/queues/q/pause?until=z"),
         (lambda c: c.resume("q"), b"POST /api/v1/queues/q/resume"),
         (lambda c: c.revoke_token("a b"), b"DELETE /api/v1/tokens/a%20b"),
+        (lambda c: c.create_schedule("@daily", "q"), b"POST /api/v1/schedules"),
+        (lambda c: c.schedules(queue="a/b"), b"GET /api/v1/schedules?queue=a%2Fb"),
+        (lambda c: c.schedule(SCHEDULE), f"GET /api/v1/schedules/{SCHEDULE}".encode()),
+        (lambda c: c.schedule("sch_k?#/run"), b"GET /api/v1/schedules/byKey/sch_k%3F%23%2Frun"),
+        (lambda c: c.edit_schedule("k", tz="UTC"), b"PATCH /api/v1/schedules/byKey/k"),
+        (lambda c: c.delete_schedule("k"), b"DELETE /api/v1/schedules/byKey/k"),
+        (lambda c: c.run_schedule(SCHEDULE), f"POST /api/v1/schedules/{SCHEDULE}/run".encode()),
+        (lambda c: c.cron("*/5 * * * *"), b"GET /api/v1/cron?expr=%2A%2F5+%2A+%2A+%2A+%2A"),
+        (
+            lambda c: c.cron("@daily", tz="Etc/GMT+5", since="x", count=1),
+            b"GET /api/v1/cron?expr=%40daily&tz=Etc%2FGMT%2B5&from=x&count=1",
+        ),
+        (lambda c: c.reload(), b"POST /api/v1/reload"),
+        (lambda c: c.reload(dry=True), b"POST /api/v1/reload?dry=1"),
         (lambda c: c.secret(), b"GET /api/v1/secret"),
         (lambda c: c.info(), b"GET /api/v1/info"),
         (lambda c: c.ready(), b"GET /readyz"),
@@ -151,6 +166,100 @@ def test_lists_are_lists(serve: Serve) -> None:
 def test_what_has_no_route_by_key_looks_the_id_up(serve: Serve) -> None:
     by_key = b"GET /api/v1/queues/a%2Fb/items/byKey/k%3F%23%25"
     assert sent_by(serve, lambda c: c.run(KEY)) == [by_key, b"POST /api/v1/items/job_1/run"]
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (lambda c: c.run_schedule("a/b"), "POST /api/v1/schedules/{}/run"),
+        (lambda c: c.pause_schedule("a/b"), "POST /api/v1/schedules/{}/pause"),
+        (lambda c: c.resume_schedule("a/b"), "POST /api/v1/schedules/{}/resume"),
+        (lambda c: c.schedule_next("a/b", 3, "x"), "GET /api/v1/schedules/{}/next?count=3&from=x"),
+    ],
+)
+def test_a_schedule_is_looked_up_by_its_key(
+    serve: Serve, call: Callable[[Client], object], line: str
+) -> None:
+    sent = sent_by(serve, call, {"id": SCHEDULE, "times": []})
+    assert sent == [b"GET /api/v1/schedules/byKey/a%2Fb", line.format(SCHEDULE).encode()]
+
+
+def schedule_headers(server: Scripted) -> dict[str, str]:
+    """The headers of the next request that are about its schedule, and its type."""
+    lines = server.requests.get().decode().partition("\r\n\r\n")[0].splitlines()[1:]
+    headers = dict(line.split(":", 1) for line in lines)
+    return {
+        name: text.strip()
+        for name, text in headers.items()
+        if name.startswith(("x-lq-", "Content-Type"))
+    }
+
+
+def test_a_schedule_says_all_it_can(serve: Serve) -> None:
+    server, client = serve()
+    client.create_schedule(
+        "30 2 * * *",
+        "mail",
+        b"{}",
+        content_type="application/json",
+        target="https://example.com",
+        method="PUT",
+        headers={"x-team": "mail"},
+        key="nightly",
+        tz="Europe/Berlin",
+        times=5,
+        start="2026-12-01T09:00:00.000Z",
+        until="2027-12-01T09:00:00.000Z",
+        misfire="all",
+        overlap="skip",
+        jitter_ms=1500,
+        retry="10s,1m",
+        timeout_ms=250,
+        expires="1d",
+        labels=["a", "b"],
+        validate=False,
+    )
+    assert schedule_headers(server) == {
+        "Content-Type": "application/json",
+        "x-lq-schedule": "30 2 * * *",
+        "x-lq-queue": "mail",
+        "x-lq-target": "https://example.com",
+        "x-lq-method": "PUT",
+        "x-lq-headers": '{"x-team": "mail"}',
+        "x-lq-key": "nightly",
+        "x-lq-tz": "Europe/Berlin",
+        "x-lq-times": "5",
+        "x-lq-start": "2026-12-01T09:00:00.000Z",
+        "x-lq-until": "2027-12-01T09:00:00.000Z",
+        "x-lq-misfire": "all",
+        "x-lq-overlap": "skip",
+        "x-lq-jitter": "1s500ms",
+        "x-lq-retry": "10s,1m",
+        "x-lq-timeout": "250ms",
+        "x-lq-expires": "1d",
+        "x-lq-label": "a,b",
+        "x-lq-validate": "none",
+    }
+    client.create_schedule("@daily", "q", labels=[], until=None)
+    assert schedule_headers(server) == {"x-lq-schedule": "@daily", "x-lq-queue": "q"}
+
+
+def test_an_edit_of_a_schedule_takes_away_what_is_given_empty(serve: Serve) -> None:
+    server, client = serve()
+    client.edit_schedule(
+        "k", rule="@hourly", queue="r", until="", times="", jitter_ms=0, labels=[], headers={},
+        target=None, validate=True,
+    )  # fmt: skip
+    assert schedule_headers(server) == {
+        "x-lq-schedule": "@hourly",
+        "x-lq-queue": "r",
+        "x-lq-until": "",
+        "x-lq-times": "",
+        "x-lq-jitter": "0s",
+        "x-lq-label": "",
+        "x-lq-headers": "{}",
+        "x-lq-validate": "head",
+    }
 
 
 def test_a_push_says_all_it_can(serve: Serve) -> None:
@@ -212,6 +321,7 @@ def test_what_would_break_a_header_is_never_sent(serve: Serve, value: str) -> No
     [
         (lambda c: c.item(""), "id"),
         (lambda c: c.item(ByKey("q", "")), "key"),
+        (lambda c: c.run_schedule(""), "key"),
         (lambda c: c.pause(""), "queue"),
         (lambda c: c.revoke_token(""), "name"),
         (lambda c: c.item("\udcff"), "id"),

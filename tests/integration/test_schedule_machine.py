@@ -103,7 +103,8 @@ class Clocks(RuleBasedStateMachine):
                 await self.stop.wait()
 
         self.life = asyncio.create_task(live())
-        await asyncio.wait({self.life, started}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {self.life, started}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         self.daemon = started.result()
 
     async def end(self) -> None:
@@ -197,7 +198,7 @@ class Corrections(Clocks):
 
 
 def run(machine: type[Clocks]) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis has no types for it
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=25,

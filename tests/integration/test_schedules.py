@@ -126,6 +126,29 @@ async def test_until_is_the_last_instant(daemon: Daemon, home: Home) -> None:
         await make(daemon, home, "0 * * * *", until_at=home.clock.now() + MINUTE)
 
 
+async def test_a_change_that_would_never_fire_is_refused(daemon: Daemon, home: Home) -> None:
+    made = await make(daemon, home, "0 * * * *", key="k")
+    for members in ({"until_at": START + MINUTE}, {"start_at": START + 2, "until_at": START + 1}):
+        with pytest.raises(ValidationError, match="no time to fire"):
+            await daemon.engine.schedules.edit(
+                ScheduleKey("k"), ScheduleEdit(spec=members), allowed
+            )
+        with pytest.raises(ValidationError, match="no time to fire"):
+            await make(daemon, home, "0 * * * *", key="k", **members)
+    assert await stored(daemon, made) == made
+
+
+async def test_what_has_ended_may_be_made_again_unchanged(daemon: Daemon, home: Home) -> None:
+    wanted = spec(home, "0 * * * *", key="k", until_at=START + HOUR)
+    made, _ = await daemon.engine.schedules.create(wanted, allowed)
+    await pass_time(daemon, home, 2 * HOUR)
+    again, outcome = await daemon.engine.schedules.create(wanted, allowed)
+    assert (again.id, again.next_at, outcome) == (made.id, None, PushOutcome.KEPT)
+    payload = spec(home, "0 * * * *", key="k", until_at=START + HOUR, push={"payload": b"2"})
+    again, outcome = await daemon.engine.schedules.create(payload, allowed)
+    assert (again.next_at, outcome) == (None, PushOutcome.REPLACED)
+
+
 async def test_jitter_puts_each_start_off_but_not_its_nominal_time(
     daemon: Daemon, home: Home
 ) -> None:

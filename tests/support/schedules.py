@@ -42,11 +42,11 @@ async def jobs_of(daemon: Daemon, schedule: Schedule) -> list[Job]:
     return [jobs[seq] for seq in sorted(jobs)]
 
 
-async def fired(daemon: Daemon, schedule: Schedule) -> list[tuple[int | None, int]]:
+async def fired(daemon: Daemon, schedule: Schedule) -> list[tuple[int, int]]:
     """The nominal times of the jobs that a schedule has made, and how many each stands for."""
     jobs = await jobs_of(daemon, schedule)
     firings = [job.firing for job in jobs if job.firing is not None and not is_skip(job)]
-    return [(firing.at, firing.missed) for firing in firings]
+    return [(firing.at, firing.missed) for firing in firings if firing.at is not None]
 
 
 def is_skip(job: Job) -> bool:

@@ -17,10 +17,11 @@ from lq.config import Config, load
 from lq.errors import ConfigError
 from lq.model import QueueSettings, RetryPolicy
 
-SCHEDULE_KEYS = set(
-    "key schedule queue timezone target payload content_type method headers retry timeout expires"
-    " labels start until times jitter misfire overlap paused validate".split()
-)
+SCHEDULE_KEYS = {
+    *("key", "schedule", "queue", "timezone", "target", "payload", "content_type", "method"),
+    *("headers", "retry", "timeout", "expires", "labels", "start", "until", "times", "jitter"),
+    *("misfire", "overlap", "paused", "validate"),
+}
 EXAMPLE = Path(__file__).parents[2] / "lq.toml.example"
 ENVIRON = {"HOME": "/home/ada"}
 
@@ -70,9 +71,8 @@ def test_nothing_configured_gives_the_defaults(nothing: Config) -> None:
 
 def uncommented() -> str:
     """The example with each of its keys uncommented."""
-    return re.sub(
-        r"^# (\w+ = |\[queues|\[\[schedules)", r"\1", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE
-    )
+    key = re.compile(r"^# (\w+ = |\[queues|\[\[schedules)", re.MULTILINE)
+    return key.sub(r"\1", EXAMPLE.read_text(encoding="utf-8"))
 
 
 def test_the_example_changes_nothing(nothing: Config, load_text: Load) -> None:

@@ -24,6 +24,7 @@ LAYERS = (
     ("lq.config",),
     ("lq.daemon", "lq.daemon.egress", "lq.daemon.wheel", "lq.daemon.events", "lq.daemon.secret"),
     ("lq.client", "lq.render", "lq.sdk"),
+    ("lq.render_schedules",),
     ("lq.daemon.store", "lq.daemon.targets", "lq.daemon.endpoints", "lq.daemon.auth"),
     ("lq.daemon.lanes",),
     ("lq.daemon.resolve", "lq.daemon.scheduler", "lq.daemon.dispatcher"),

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from lq import wire
 from lq.clock import Clock
-from lq.daemon.api import items, queues, system, tokens
+from lq.daemon.api import items, queues, schedules, system, tokens
 from lq.daemon.api.body import BODY_TIMEOUT_S
 from lq.daemon.api.call import Call, Reply
 from lq.daemon.api.router import Route, Router
@@ -37,7 +37,7 @@ from lq.errors import (
     Unavailable,
     ValidationError,
 )
-from lq.model import Principal, Scope
+from lq.model import ById, Principal, ScheduleKey, Scope
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,15 @@ class Api:
         self._clock = clock
         self._data_dir = data_dir
         self._body_timeout_s = body_timeout_s
-        self._router = Router((*items.ROUTES, *queues.ROUTES, *tokens.ROUTES, *system.ROUTES))
+        self._router = Router(
+            (
+                *items.ROUTES,
+                *schedules.ROUTES,
+                *queues.ROUTES,
+                *tokens.ROUTES,
+                *system.ROUTES,
+            )
+        )
         self._printer = Printer()
         self._boot = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -149,6 +157,13 @@ class Api:
         if "id" in parts:
             call.id = _found(parts["id"])
             await call.require_item(*route.scopes)
+        elif "schedule" in parts:
+            call.schedule = ById(_found(parts["schedule"]))
+            await call.require_schedule(*route.scopes)
+        elif "schedule_key" in parts:
+            key = _named("key", parts["schedule_key"] + rest, wire.check_key)
+            call.schedule = ScheduleKey(key)
+            await call.require_schedule(*route.scopes)
         elif "name" in parts:
             call.name = _found(parts["name"])
 

@@ -17,7 +17,7 @@ from lq.daemon.api.body import read_body
 from lq.daemon.auth import allows
 from lq.daemon.engine import Engine
 from lq.errors import Forbidden, NotFound
-from lq.model import ById, ByKey, Principal, Ref, Scope
+from lq.model import ById, ByKey, Principal, Ref, ScheduleKey, ScheduleRef, Scope
 
 MAX_DOCUMENT: Final = 65_536
 """Bytes of JSON that an admin request may bring."""
@@ -36,7 +36,7 @@ class Reply(Struct, frozen=True):
 
 
 class Call(Struct, kw_only=True):
-    """One request. Shape: of `queue`, `key`, `id` and `name`, those that its path names are set."""
+    """One request. Shape: of the members from `queue` on, those that its path names are set."""
 
     engine: Engine
     request: web.BaseRequest
@@ -49,6 +49,7 @@ class Call(Struct, kw_only=True):
     key: str = ""
     id: str = ""
     name: str = ""
+    schedule: ScheduleRef = ScheduleKey("")
 
     @property
     def ref(self) -> Ref:
@@ -79,6 +80,21 @@ class Call(Struct, kw_only=True):
             hint="make one that has it with `lq tokens create NAME --scope SCOPE`",
         )
 
+    def require_push(self, queue: str) -> None:
+        """Refuse who may not push to a queue. Raises: Forbidden."""
+        self.require(Scope.PUSH, queue=queue)
+
+    def require_trust(self, queue: str) -> None:
+        """Leave it to admins to have endpoints called that do not prove themselves.
+
+        Raises: Forbidden.
+        """
+        if not self.may(Scope.ADMIN, queue=queue):
+            raise Forbidden(
+                "x-lq-validate: none needs the scope admin",
+                hint="let the endpoint answer HEAD with a signature, or set validate in lq.toml",
+            )
+
     async def require_item(self, *scopes: Scope) -> None:
         """Hide the items of queues that the token does not reach: they are not found.
 
@@ -92,6 +108,21 @@ class Call(Struct, kw_only=True):
         except NotFound:
             raise hidden from None
         if not self.may(*scopes, queue=job.queue):
+            raise hidden
+
+    async def require_schedule(self, *scopes: Scope) -> None:
+        """Hide the schedules of queues that the token does not reach: they are not found.
+
+        Raises: NotFound, in the same words for one that does not exist.
+        """
+        if not self.principal.queues:
+            return
+        hidden = NotFound("there is no such schedule")
+        try:
+            schedule = await self.engine.schedules.get(self.schedule)
+        except NotFound:
+            raise hidden from None
+        if not self.may(*scopes, queue=schedule.spec.push.queue):
             raise hidden
 
     async def payload(self) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from lq import wire
 from lq.daemon.api.call import Call, Reply
 from lq.daemon.api.router import Route
-from lq.errors import Forbidden
 from lq.model import JobFilter, PushOutcome, Scope
 
 _QUEUE = "/api/v1/queues/(?P<queue>.*?)/items"
@@ -24,11 +24,8 @@ async def push(call: Call) -> Reply:
     wire.refuse_query(call.query)
     payload = await call.payload()
     wanted = wire.decode_push(call.queue, call.request.raw_headers, payload)
-    if not wanted.validate and not call.may(Scope.ADMIN, queue=call.queue):
-        raise Forbidden(
-            "x-lq-validate: none needs the scope admin",
-            hint="let the endpoint answer HEAD with a signature, or set validate in lq.toml",
-        )
+    if not wanted.validate:
+        call.require_trust(call.queue)
     pushed = await call.engine.push(wanted)
     created = pushed.outcome is PushOutcome.CREATED
     location = ("Location", f"/api/v1/items/{pushed.job.id}")
@@ -46,6 +43,10 @@ async def cancel(call: Call) -> Reply:
 async def edit(call: Call) -> Reply:
     payload = await call.payload()
     wanted = wire.decode_edit(call.request.raw_headers, payload)
+    if wanted.target is not UNSET:
+        job = await call.engine.get(call.ref)
+        if not job.validate:
+            call.require_trust(job.queue)
     return Reply(wire.encode_item(await call.engine.edit(call.ref, wanted)))
 
 

@@ -21,8 +21,8 @@ Handler = Callable[[Call], Awaitable[Reply]]
 class Route(NamedTuple):
     """One method of one pattern, answered to principals that have any of `scopes`.
 
-    Shape: the pattern's groups are `queue`, `key`, `id` and `name`. Without `scopes` any
-    token will do.
+    Shape: the pattern's groups are `queue`, `key`, `id`, `name`, `schedule` and `schedule_key`.
+    Without `scopes` any token will do.
     """
 
     method: str

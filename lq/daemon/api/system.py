@@ -1,4 +1,4 @@
-"""The daemon itself: whether it is well, which one it is, and its signing secret."""
+"""The daemon itself: whether it is well, which one it is, its secret, its configuration."""
 
 from __future__ import annotations
 
@@ -38,6 +38,10 @@ async def secret(call: Call) -> Reply:
     return Reply(wire.encode_secret(text, webhook_secret(text)), headers=(NOT_STORED,))
 
 
+async def reload(call: Call) -> Reply:
+    return Reply(wire.encode_reload(await call.engine.reload(dry=wire.decode_dry(call.query))))
+
+
 def _health(well: bool, reasons: tuple[str, ...]) -> Reply:
     if well:
         return Reply(wire.encode_health(()))
@@ -49,4 +53,5 @@ ROUTES = (
     Route("GET", "/readyz", ready),
     Route("GET", "/api/v1/info", info),
     Route("GET", "/api/v1/secret", secret, (Scope.ADMIN,)),
+    Route("POST", "/api/v1/reload/?", reload, (Scope.ADMIN,)),
 )

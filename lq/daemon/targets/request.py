@@ -11,8 +11,9 @@ from hashlib import blake2b
 from urllib.parse import quote
 
 from lq import __version__
-from lq.model import Run
+from lq.model import Firing, Run
 from lq.signature import sign, sign_webhook, webhook_key
+from lq.when import format_instant
 
 USER_AGENT = f"lq/{__version__}"
 
@@ -46,6 +47,8 @@ class Signer:
             headers["Content-Type"] = job.content_type
         if job.key is not None:
             headers["x-lq-key"] = quote(job.key, safe="")
+        if job.firing is not None:
+            headers |= _firing(job.firing, job.created_at)
         if job.tracestate is not None:
             headers["tracestate"] = job.tracestate
         if job.headers:
@@ -53,6 +56,17 @@ class Signer:
             headers = {name: text for name, text in headers.items() if name.lower() not in own}
             headers.update(job.headers)
         return headers
+
+
+def _firing(firing: Firing, created_at: int) -> dict[str, str]:
+    """Which schedule made a job, for which time, and for how many that were missed."""
+    headers = {
+        "x-lq-schedule": firing.schedule,
+        "x-lq-fire-time": format_instant(created_at if firing.at is None else firing.at),
+    }
+    if firing.missed:
+        headers["x-lq-missed"] = str(firing.missed)
+    return headers
 
 
 @lru_cache(maxsize=1024)

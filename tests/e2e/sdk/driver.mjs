@@ -7,7 +7,7 @@ import { Readable } from 'node:stream';
 
 import { globalClient } from '@dayone-labs/lambda-queue-js';
 import { ClientError, RequestInvalid } from '@dayone-labs/lambda-queue-js/lib/models.js';
-import { queue } from '@dayone-labs/lambda-queue-serverless';
+import { queue, schedule } from '@dayone-labs/lambda-queue-serverless';
 
 const emit = message => process.stdout.write(JSON.stringify(message) + '\n');
 
@@ -35,7 +35,19 @@ const calls = {
   delete: ({ id, ...options }) => client(options).delete(id),
   pushTo: ({ queue, payload, token, apiUrl, ...options }) =>
     client({ token, apiUrl }).push(queue, payload, options),
+  scheduleHandler: ({ cron, path, payload, ...options }) =>
+    schedule(cron, { ...options, queue: handlers.get(path) }, payload),
+  schedule: ({ cron, payload, token, apiUrl, ...options }) =>
+    client({ token, apiUrl }).schedule(cron, payload, options),
+  fetchSchedule: ({ id, ...options }) => client(options).fetchSchedule(id).then(found),
+  fetchScheduleByKey: ({ key, ...options }) => client(options).fetchScheduleByKey(key).then(found),
+  deleteSchedule: ({ id, ...options }) => client(options).deleteSchedule(id).then(found),
+  deleteScheduleByKey: ({ key, ...options }) =>
+    client(options).deleteScheduleByKey(key).then(found),
 };
+
+// The SDK takes the Response for the schedule, so that only its being there can be told.
+const found = answer => answer !== undefined;
 
 const client = ({ token, apiUrl }) =>
   globalClient({

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import pytest
 
-from .raw import WAITING, Answer, Peer
-
-
-async def token(api: Peer, *scopes: str, queues: tuple[str, ...] = ()) -> Peer:
-    """Somebody with a new token."""
-    name = "-".join((*scopes, *(q.strip("*") for q in queues), "token"))
-    body = json.dumps({"name": name, "scopes": scopes, "queues": queues}).encode()
-    created = await api.ask("POST tokens", body=body)
-    assert created.status == 201
-    return api.having(created.json["token"])
+from .given import token, without_id
+from .raw import WAITING, Peer
 
 
 async def item(api: Peer, queue: str) -> str:
@@ -24,11 +15,6 @@ async def item(api: Peer, queue: str) -> str:
     pushed = await api.ask(f"POST queues/{queue}/items", *WAITING, "x-lq-key: k")
     assert pushed.status == 201
     return str(pushed.json["id"])
-
-
-def without_id(answer: Answer) -> tuple[int, object, object]:
-    """All of a refusal but what numbers it."""
-    return answer.status, answer.headers.get("www-authenticate"), {**answer.json, "instance": ""}
 
 
 @pytest.mark.parametrize(
@@ -208,6 +194,16 @@ async def test_only_an_admin_may_skip_validation(api: Peer) -> None:
     assert (refused.status, refused.json["type"]) == (403, "FORBIDDEN")
     assert (await pusher.ask("POST queues/q/items", *WAITING, "x-lq-validate: head")).status == 201
     assert (await api.ask("POST queues/q/items", *WAITING, "x-lq-validate: none")).status == 201
+
+
+async def test_only_an_admin_may_send_an_unproven_item_elsewhere(api: Peer) -> None:
+    pusher = await token(api, "push")
+    pushed = await api.ask("POST queues/q/items", *WAITING, "x-lq-validate: none")
+    item = f"items/{pushed.json['id']}"
+    elsewhere = "x-lq-target: https://example.com/elsewhere"
+    assert (await pusher.ask(f"PATCH {item}", elsewhere)).status == 403
+    assert (await pusher.ask(f"PATCH {item}", "x-lq-delay: 2h")).status == 200
+    assert (await api.ask(f"PATCH {item}", elsewhere)).status == 200
 
 
 async def test_the_owner_on_the_unix_socket_needs_no_token(owner: Peer) -> None:

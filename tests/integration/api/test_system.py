@@ -1,4 +1,4 @@
-"""The daemon over HTTP: health, identity, secret, tokens, and what a bug looks like."""
+"""The daemon over HTTP: identity, secret, tokens, reloads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from lq import __version__
 from lq.signature import webhook_secret
 
+from .given import token
 from .raw import Peer
 
 
@@ -63,3 +64,14 @@ async def test_a_token_that_does_not_exist(api: Peer, name: str) -> None:
 )
 async def test_a_token_that_is_refused(api: Peer, body: bytes, fields: list[str]) -> None:
     assert (await api.ask("POST tokens", body=body)).issues == fields
+
+
+async def test_a_reload_is_the_admins(api: Peer) -> None:
+    for scope in ("push", "read"):
+        assert (await (await token(api, scope)).ask("POST reload")).status == 403
+    limited = await token(api, "admin", queues=("mail",))
+    assert (await limited.ask("POST reload")).status == 403
+    dry = await api.ask("POST reload?dry=1")
+    assert (dry.status, dry.json) == (200, {"schedules": [], "restart": []})
+    assert (await api.ask("POST reload")).json == dry.json
+    assert (await api.ask("POST reload?force=1")).issues == ["force"]

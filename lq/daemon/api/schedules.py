@@ -1,0 +1,119 @@
+"""Schedules: make, look, change, pause, run, and what a rule means."""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec.structs import replace
+
+from lq import firing, wire
+from lq.daemon.api.call import Call, Reply
+from lq.daemon.api.router import Route
+from lq.model import PushOutcome, Scope
+
+_SCHEDULES = "/api/v1/schedules"
+_BY_KEY = f"{_SCHEDULES}/byKey/(?P<schedule_key>.*)"
+_SCHEDULE = f"{_SCHEDULES}/(?P<schedule>[^/]+)"
+_ANY_SCHEDULE = f"{_SCHEDULES}/(?P<schedule>.+)"
+
+# Whoever may push what a schedule pushes may also look after it.
+_OWNER = (Scope.PUSH,)
+_READER = (Scope.READ, Scope.PUSH)
+
+_PROVEN = frozenset({"validate", "queue", "target"})
+"""What decides which endpoint is called, and whether it has to prove itself."""
+
+
+async def create(call: Call) -> Reply:
+    wire.refuse_query(call.query)
+    payload = await call.payload()
+    wanted = wire.decode_schedule(call.request.raw_headers, payload, call.now)
+    call.require_push(wanted.push.queue)
+    if not wanted.push.validate:
+        call.require_trust(wanted.push.queue)
+    schedule, outcome = await call.engine.schedules.create(wanted, call.require_push)
+    status = 201 if outcome is PushOutcome.CREATED else 200
+    location = ("Location", f"{_SCHEDULES}/{schedule.id}")
+    return Reply(wire.encode_schedule(schedule, call.now, outcome), status, (location,))
+
+
+async def listing(call: Call) -> Reply:
+    wanted = wire.decode_schedule_filter(call.query)
+    if wanted.queue is not None:
+        call.require(Scope.READ, queue=wanted.queue)
+    page = await call.engine.schedules.list(replace(wanted, queues=call.principal.queues))
+    return Reply(wire.encode_schedules(page, call.now))
+
+
+async def show(call: Call) -> Reply:
+    schedule = await call.engine.schedules.get(call.schedule)
+    return Reply(wire.encode_full_schedule(schedule, call.now))
+
+
+async def edit(call: Call) -> Reply:
+    payload = await call.payload()
+    wanted = wire.decode_schedule_edit(call.request.raw_headers, payload, call.now)
+    before = (await call.engine.schedules.get(call.schedule)).spec.push
+    queue = str(wanted.push.get("queue", before.queue))
+    call.require_push(queue)
+    if wanted.push.keys() & _PROVEN and not wanted.push.get("validate", before.validate):
+        call.require_trust(queue)
+    schedule = await call.engine.schedules.edit(call.schedule, wanted, call.require_push)
+    return Reply(wire.encode_schedule(schedule, call.now))
+
+
+async def delete(call: Call) -> Reply:
+    schedule = await call.engine.schedules.delete(call.schedule)
+    return Reply(wire.encode_schedule(schedule, call.now))
+
+
+async def pause(call: Call) -> Reply:
+    wire.refuse_query(call.query)
+    schedule = await call.engine.schedules.pause(call.schedule)
+    return Reply(wire.encode_schedule(schedule, call.now))
+
+
+async def resume(call: Call) -> Reply:
+    wire.refuse_query(call.query)
+    schedule = await call.engine.schedules.resume(call.schedule)
+    return Reply(wire.encode_schedule(schedule, call.now))
+
+
+async def run(call: Call) -> Reply:
+    wire.refuse_query(call.query)
+    job = await call.engine.schedules.run_now(call.schedule)
+    return Reply(wire.encode_item(job), 201, (("Location", f"/api/v1/items/{job.id}"),))
+
+
+async def upcoming(call: Call) -> Reply:
+    wanted = wire.decode_next(call.query)
+    times = await call.engine.schedules.next(call.schedule, wanted.count, wanted.after)
+    return Reply(wire.encode_times(times))
+
+
+async def cron(call: Call) -> Reply:
+    wanted = wire.decode_cron(call.query, call.now)
+    # In a thread: a thousand times may span as many years, whose clocks take a while to look up.
+    return Reply(await asyncio.to_thread(_explained, wanted, call.now))
+
+
+def _explained(wanted: wire.CronQuery, now: int) -> bytes:
+    times = firing.times(wanted.rule, wanted.zone, wanted.after, wanted.count)
+    return wire.encode_cron(wanted.rule, wanted.zone, times, now)
+
+
+ROUTES = (
+    Route("GET", _BY_KEY, show, _READER),  # first: a key may end like another path
+    Route("DELETE", _BY_KEY, delete, _OWNER),
+    Route("PATCH", _BY_KEY, edit, _OWNER),
+    Route("POST", f"{_SCHEDULES}/?", create, _OWNER),
+    Route("GET", f"{_SCHEDULES}/?", listing, (Scope.READ,)),
+    Route("POST", f"{_SCHEDULE}/run", run, _OWNER),
+    Route("POST", f"{_SCHEDULE}/pause", pause, _OWNER),
+    Route("POST", f"{_SCHEDULE}/resume", resume, _OWNER),
+    Route("GET", f"{_SCHEDULE}/next", upcoming, _READER),
+    Route("GET", _ANY_SCHEDULE, show, _READER),
+    Route("DELETE", _ANY_SCHEDULE, delete, _OWNER),
+    Route("PATCH", _ANY_SCHEDULE, edit, _OWNER),
+    Route("GET", "/api/v1/cron/?", cron),
+)

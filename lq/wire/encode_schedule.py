@@ -1,0 +1,194 @@
+"""Schedules, and their times -> JSON, as bytes ready to send."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Raw, Struct
+
+from lq import firing
+from lq.backoff import format_retry
+from lq.firing import RuleError
+from lq.model import LastJob, Page, PushOutcome, Schedule
+from lq.when import MINUTE_MS, format_duration, format_instant, load_zone
+from lq.wire.parts import Target, instant, payload_members, redacted, state_of, to_json, type_of
+
+_OVERDUE_MS: Final = MINUTE_MS
+_YEAR_9999: Final = 253_370_764_800_000  # RFC 3339 has four digits for the year, in any zone
+_EPOCH: Final = datetime.datetime(1970, 1, 1)
+
+
+class _LastItem(Struct, kw_only=True, omit_defaults=True):
+    id: str
+    state: str | None = None
+    finished: str | None = None
+    error: str | None = None
+
+
+class _Schedule(Struct, kw_only=True, omit_defaults=True, rename="camel"):
+    """A schedule as listings and changes answer it."""
+
+    id: str
+    key: str | None = None
+    created: str
+    paused: bool
+    reason: str | None = None
+    schedule: str
+    explanation: str | None = None
+    timezone: str
+    next_run: str | None = None
+    last_run: str | None = None
+    overdue: bool = False
+    queue: str
+    target: Target | None = None
+    type: str
+    misfire: str
+    overlap: str
+    jitter: str | None = None
+    times: int | None = None
+    fired: int
+    start: str | None = None
+    until: str | None = None
+    origin: str
+    last_item: _LastItem | None = None
+    outcome: str | None = None
+
+
+class _FullSchedule(_Schedule, kw_only=True, omit_defaults=True, rename="camel"):
+    """A schedule as a GET answers it. Shape: no `payload` means an empty one."""
+
+    retry: str | None = None
+    timeout: str | None = None
+    expires: str | None = None
+    labels: tuple[str, ...] = ()
+    headers: Mapping[str, str] = {}
+    payload: Raw | str | None = None
+    payload_type: str | None = None
+    payload_encoding: str | None = None
+
+
+class _Page(Struct, omit_defaults=True):
+    items: list[_Schedule]
+    cursor: str | None = None
+
+
+class _Cron(Struct, omit_defaults=True):
+    schedule: str
+    timezone: str
+    explanation: str
+    warnings: Sequence[str]
+    times: list[str]
+    notes: Mapping[str, str] = {}
+
+
+def encode_schedule(schedule: Schedule, now: int, outcome: PushOutcome | None = None) -> bytes:
+    """A Schedule; `outcome` is what a POST did."""
+    return to_json(_Schedule(outcome=outcome, **_members(schedule, now)))
+
+
+def encode_full_schedule(schedule: Schedule, now: int) -> bytes:
+    """A Schedule with its payload and how its items are called; credentials are not shown."""
+    push = schedule.spec.push
+    return to_json(
+        _FullSchedule(
+            retry=None if push.retry is None else format_retry(push.retry),
+            timeout=_duration(push.timeout_ms),
+            expires=_duration(push.expires_ms),
+            labels=push.labels,
+            headers=redacted(push.headers),
+            **payload_members(push.payload, push.content_type),
+            **_members(schedule, now),
+        )
+    )
+
+
+def encode_schedules(page: Page[Schedule], now: int) -> bytes:
+    """One page of a listing: `{"items": […], "cursor": "…"}`, no cursor on the last one."""
+    items = [_Schedule(**_members(schedule, now)) for schedule in page.items]
+    return to_json(_Page(items, page.cursor))
+
+
+def encode_times(times: Sequence[int]) -> bytes:
+    """The next times of a schedule."""
+    return to_json({"times": [format_instant(at) for at in times if at < _YEAR_9999]})
+
+
+def encode_cron(rule: str, zone: str, times: Sequence[int], now: int) -> bytes:
+    """What a rule means, and when: times with the zone's own offset, notes by time.
+
+    Shape: `now` is what the warnings look ahead from.
+    """
+    rules = load_zone(zone)
+    local = {at: _local(at, rules) for at in times if at < _YEAR_9999}
+    notes = {text: note for at, text in local.items() if (note := firing.note(rule, zone, at))}
+    return to_json(
+        _Cron(
+            schedule=rule,
+            timezone=zone,
+            explanation=firing.explain(rule),
+            warnings=firing.warnings(rule, zone, now),
+            times=list(local.values()),
+            notes=notes,
+        )
+    )
+
+
+def _members(schedule: Schedule, now: int) -> dict[str, Any]:
+    spec, push, next_at = schedule.spec, schedule.spec.push, schedule.next_at
+    return {
+        "id": schedule.id,
+        "key": spec.key,
+        "created": format_instant(schedule.created_at),
+        "paused": schedule.paused,
+        "reason": schedule.reason,
+        "schedule": spec.rule,
+        "explanation": _explanation(spec.rule),
+        "timezone": spec.zone,
+        "next_run": instant(next_at),
+        "last_run": instant(schedule.last_at),
+        "overdue": next_at is not None and now - next_at > _OVERDUE_MS,
+        "queue": push.queue,
+        "target": None if push.target is None else Target(push.target, push.method or "POST"),
+        "type": type_of(push.target),
+        "misfire": spec.misfire,
+        "overlap": spec.overlap,
+        "jitter": _duration(spec.jitter_ms or None),
+        "times": spec.times,
+        "fired": schedule.fired,
+        "start": instant(spec.start_at),
+        "until": instant(spec.until_at),
+        "origin": schedule.origin,
+        "last_item": schedule.last and _last_item(schedule.last),
+    }
+
+
+def _last_item(last: LastJob) -> _LastItem:
+    return _LastItem(
+        id=last.id,
+        state=None if last.state is None else state_of(last.state, last.failures),
+        finished=instant(last.finished_at),
+        error=last.error,
+    )
+
+
+def _explanation(rule: str) -> str | None:
+    try:
+        return firing.explain(rule)
+    except RuleError:  # stored once, and refused by now: its schedule is paused and says so
+        return None
+
+
+def _duration(ms: int | None) -> str | None:
+    return None if ms is None else format_duration(ms)
+
+
+def _local(at: int, zone: datetime.tzinfo) -> str:
+    """An instant as RFC 3339 with the offset of a zone, to the minute as that format has it."""
+    moment = datetime.datetime.fromtimestamp(at // 1000, zone)
+    minutes = round((moment.utcoffset() or datetime.timedelta()) / datetime.timedelta(minutes=1))
+    wall = _EPOCH + datetime.timedelta(milliseconds=at, minutes=minutes)
+    sign, ahead = ("-" if minutes < 0 else "+"), abs(minutes)
+    text = wall.isoformat(timespec="milliseconds")
+    return f"{text}{sign}{ahead // 60:02d}:{ahead % 60:02d}"

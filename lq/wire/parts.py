@@ -1,0 +1,85 @@
+"""What the answers about items and about schedules have in common."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import DecodeError, Raw, Struct
+from msgspec.json import Encoder, decode
+
+from lq.model import State
+from lq.when import format_instant
+from lq.wire.fields import REDACTED, RETRY
+
+_SECRET_HEADER: Final = re.compile(
+    r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE
+)
+_JSON_TYPE: Final = re.compile(r"\s*application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
+_UNREADABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+to_json: Final = Encoder().encode
+
+
+class Target(Struct, frozen=True):
+    """What is called, and how."""
+
+    url: str
+    method: str
+
+
+def type_of(target: str | None) -> str:
+    """What kind of target this is, in the wire's words."""
+    return "SCRIPTLET" if target is not None and target.startswith("scriptlet:") else "HTTP"
+
+
+def state_of(state: State, failures: int) -> str:
+    """The state in the wire's words."""
+    return RETRY if state is State.PENDING and failures else state
+
+
+def instant(at: int | None) -> str | None:
+    """An instant, if there is one."""
+    return None if at is None else format_instant(at)
+
+
+def redacted(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers of a call, without the values that look like credentials."""
+    return {n: REDACTED if _SECRET_HEADER.search(n) else v for n, v in headers.items()}
+
+
+def payload_members(payload: bytes | None, content_type: str | None) -> dict[str, Any]:
+    """The payload as JSON when it is declared to be, as text when it is, else in base64."""
+    members: dict[str, Any] = {"payload_type": content_type}
+    if not payload:
+        return members
+    if content_type is not None and _JSON_TYPE.match(content_type):
+        if _is_json(payload):
+            return {**members, "payload": Raw(payload)}
+        text = None
+    else:
+        text = readable(payload)
+    if text is not None:
+        return {**members, "payload": text}
+    encoded = base64.b64encode(payload).decode()
+    return {**members, "payload": encoded, "payload_encoding": "base64"}
+
+
+def readable(raw: bytes) -> str | None:
+    """Bytes as the text they are, if they are."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if _UNREADABLE.search(text) else text
+
+
+def _is_json(payload: bytes) -> bool:
+    try:
+        payload.decode()
+        decode(payload, type=Raw)
+    except (UnicodeDecodeError, DecodeError, RecursionError):
+        return False
+    return True
