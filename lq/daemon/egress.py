@@ -1,7 +1,8 @@
 """Which targets lq may call.
 
-Owns: the strict reading of a target's URL, and the first rule that decides on it. Resolves no
-names: what a name leads to is judged where the connection is made, by the same `is_public`.
+Owns: the strict reading of a target's URL, and the rule on addresses. Resolves no names: `check`
+judges what a URL says by itself, at push, and `permits` each address that is really dialled,
+where the connection is made (`targets.connect`).
 
 Invariant: an address has one spelling. What a resolver or an HTTP library might read as an
 address that lq did not see is refused before anything is decided.
@@ -11,10 +12,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
@@ -85,10 +87,28 @@ _NOT_PUBLIC_V6: Final = tuple(
     map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
 )
 _MAPPED_V4: Final = IPv6Network("::ffff:0:0/96")
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+
+# What hands credentials to whoever asks from this machine, and what is next to it: a network
+# in `allow` that happens to hold one of these does not open it.
+_SENSITIVE: Final = (
+    IPv4Network("169.254.0.0/16"),  # link-local; the metadata service of nearly every cloud
+    IPv4Network("100.100.100.200/32"),  # Alibaba
+    IPv4Network("168.63.129.16/32"),  # Azure
+    IPv4Network("192.0.0.192/32"),  # Oracle
+    IPv6Network("fe80::/10"),  # link-local
+    IPv6Network("fd00:ec2::/32"),  # Amazon
+    IPv6Network("fd20:ce::254/128"),  # Google
+    IPv6Network("fd00:42::42/128"),  # Scaleway
+)
 
 _LOCALHOST: Final = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _ENTRY: Final = re.compile(r"(?:\[([^\]%]*)\]|([^\[\]:]*)):([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _ENTRY_FORMS: Final = '"127.0.0.1:3000", "[::1]:3000" or "10.1.2.0/24:8000-8099"'
+_PIN: Final = re.compile(r"([^:\[\]]+):([0-9]{1,5}):(?:\[([^\]%]*)\]|([^\[\]:]*))")
+_PIN_FORMS: Final = '"example.com:443:127.0.0.1" or "example.com:443:[::1]"'
+
+Pins = Mapping[tuple[str, int], tuple[Address, ...]]
 
 
 class Target(Struct, frozen=True):
@@ -107,24 +127,79 @@ class Target(Struct, frozen=True):
 class Egress:
     """The rule of `[egress]`: https to the public Internet, and what `allow` lists.
 
-    Raises: ValueError naming the entry that cannot be read.
+    Shape: `pins` are the addresses that `[dispatch] resolve` gives to names; they are judged
+    like any other. Raises: ValueError naming the entry that cannot be read.
     """
 
-    def __init__(self, mode: str, allow: Sequence[str]) -> None:
+    def __init__(self, mode: str, allow: Sequence[str], pins: Pins = MappingProxyType({})) -> None:
         if mode != "public":
             raise ValueError(f'the mode must be "public", got {mode!r}')
         self._allowed = tuple(map(_parse_entry, allow))
+        self._pins = pins
+        self._listener: tuple[int, Callable[[Address], bool]] | None = None
+
+    def protect(self, port: int, is_here: Callable[[Address], bool]) -> None:
+        """Keep lq from calling itself: this port, on any address of which `is_here` is true."""
+        self._listener = port, is_here
 
     def check(self, target: Target) -> None:
         """Let a target pass. Raises: TargetNotAllowed; its hint is the line that would allow it."""
-        addresses = _addresses(target.host)
-        if any(self._lists(address, target.port) for address in addresses):
+        addresses = self.known(target.host, target.port)
+        if any(self.permits(target.scheme, address, target.port) for address in addresses):
             return
-        if target.scheme == "http" or not all(map(is_public, addresses)):
-            raise _blocked(target, addresses)
+        if addresses or target.scheme == "http":
+            raise self._blocked(target, addresses)
 
-    def _lists(self, address: Address, port: int) -> bool:
-        return any(port in ports and address in network for network, ports in self._allowed)
+    def permits(self, scheme: str, address: Address, port: int) -> bool:
+        """Whether a connection may be made to this very address."""
+        address = _unmapped(address)
+        entries = [n for n, ports in self._allowed if port in ports and address in n]
+        if self._is_sensitive(address, port):
+            return any(map(_is_one_address, entries))
+        return bool(entries) or (scheme == "https" and is_public(address))
+
+    def known(self, host: str, port: int) -> tuple[Address, ...]:
+        """The addresses a host means without asking anybody; none when it has to be looked up."""
+        return self._pins.get((host, port)) or _addresses(host)
+
+    def _is_sensitive(self, address: Address, port: int) -> bool:
+        """Whether only an entry of exactly this address opens it."""
+        inner = _inner(address)
+        if _holds_credentials(inner):
+            return True
+        if self._listener is None or self._listener[0] != port:
+            return False
+        return inner.is_loopback or inner.is_unspecified or self._listener[1](inner)
+
+    def _blocked(self, target: Target, addresses: Sequence[Address]) -> TargetNotAllowed:
+        called = f"{target.scheme} to {_host_and_port(target.host, target.port)}"
+        if not addresses:
+            return TargetNotAllowed(
+                f"{called} is blocked: plain http may only go to addresses listed in [egress]"
+                " allow",
+                hint="use https, or call the host by its address and add that to lq.toml: "
+                f'[egress] allow = ["ADDRESS:{target.port}"]',
+            )
+        rule = "only https to a public address needs no entry in [egress] allow"
+        if self._is_sensitive(addresses[0], target.port):
+            rule = (
+                "link-local and metadata addresses, and lq's own, need an entry of exactly that"
+                " address in [egress] allow"
+            )
+        entry = _host_and_port(str(addresses[0]), target.port)
+        return TargetNotAllowed(
+            f"{called} is blocked: {rule}",
+            hint=f'to let lq call it, add to lq.toml: [egress] allow = ["{entry}"]',
+        )
+
+
+def parse_pins(entries: Iterable[str]) -> Pins:
+    """Read `[dispatch] resolve`. Raises: ValueError naming the entry that cannot be read."""
+    pins: dict[tuple[str, int], tuple[Address, ...]] = {}
+    for entry in entries:
+        name, address = _parse_pin(entry)
+        pins[name] = (*pins.get(name, ()), address)
+    return MappingProxyType(pins)
 
 
 def parse_target(text: str) -> Target:
@@ -231,25 +306,43 @@ def _addresses(host: str) -> tuple[Address, ...]:
         return ()
 
 
-def _blocked(target: Target, addresses: Sequence[Address]) -> TargetNotAllowed:
-    called = f"{target.scheme} to {_host_and_port(target.host, target.port)}"
-    if addresses:
-        entry = _host_and_port(str(addresses[0]), target.port)
-        return TargetNotAllowed(
-            f"{called} is blocked: only https to a public address needs no entry in [egress] allow",
-            hint=f'to let lq call it, add to lq.toml: [egress] allow = ["{entry}"]',
-        )
-    return TargetNotAllowed(
-        f"{called} is blocked: plain http may only go to addresses listed in [egress] allow",
-        hint="use https, or call the host by its address and add that to lq.toml: "
-        f'[egress] allow = ["ADDRESS:{target.port}"]',
-    )
-
-
 def _unmapped(address: Address) -> Address:
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         return address.ipv4_mapped
     return address
+
+
+def _is_one_address(network: IPv4Network | IPv6Network) -> bool:
+    return network.prefixlen == network.max_prefixlen
+
+
+def _holds_credentials(address: Address) -> bool:
+    return any(address in network for network in _SENSITIVE)
+
+
+def _inner(address: Address) -> Address:
+    """What an address leads to: NAT64 carries IPv4 addresses in its own."""
+    if isinstance(address, IPv6Address) and address in _NAT64:
+        return IPv4Address(address.packed[-4:])
+    return address
+
+
+def _parse_pin(entry: str) -> tuple[tuple[str, int], Address]:
+    """One entry of `[dispatch] resolve`: a name and port, and the address to call for them."""
+    match = _PIN.fullmatch(entry)
+    if match is None:
+        raise ValueError(f"expected {_PIN_FORMS}, got {entry!r}")
+    try:
+        host, port = _parse_authority(f"{match[1]}:{match[2]}", 0)
+    except ValidationError as error:
+        raise ValueError(f"{error.issues[0].message}, got {entry!r}") from None
+    if host != "localhost" and _addresses(host):
+        raise ValueError(f"expected a name before the port, not an address, got {entry!r}")
+    try:
+        address = IPv4Address(match[4]) if match[3] is None else IPv6Address(match[3])
+    except ValueError:
+        raise ValueError(f"expected an address as in {_PIN_FORMS}, got {entry!r}") from None
+    return (host, port), _unmapped(address)
 
 
 def _parse_entry(entry: str) -> tuple[IPv4Network | IPv6Network, range]:
@@ -265,6 +358,8 @@ def _parse_entry(entry: str) -> tuple[IPv4Network | IPv6Network, range]:
         ) from None
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED_V4):
         raise ValueError(f"an IPv4 address is written as one, as in {_ENTRY_FORMS}, got {entry!r}")
+    if not _is_one_address(network) and _holds_credentials(network.network_address):
+        raise ValueError(f"link-local and metadata addresses are listed singly, got {entry!r}")
     ports = range(int(match[3]), int(match[4] or match[3]) + 1)
     if not ports or ports[0] < 1 or ports[-1] > 65_535:
         raise ValueError(f"ports are numbers from 1 to 65535, the lower first, got {entry!r}")

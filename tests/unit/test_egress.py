@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lq.daemon.egress import Egress, Target, is_public, parse_target
+from lq.daemon.egress import Egress, Target, is_public, parse_pins, parse_target
 from lq.errors import TargetNotAllowed, ValidationError
 
 CLOSED = Egress("public", [])
@@ -363,3 +363,132 @@ def test_an_entry_that_is_no_address_is_told_what_to_write(entry: str, instead: 
 def test_the_only_mode_is_public() -> None:
     with pytest.raises(ValueError, match="the mode must be \"public\", got 'private'"):
         Egress("private", [])
+
+
+# What an entry of its own alone opens
+
+
+SENSITIVE = [
+    *["169.254.169.254", "169.254.0.1", "168.63.129.16", "100.100.100.200", "192.0.0.192"],
+    *["fe80::1", "fd00:ec2::254", "fd20:ce::254", "fd00:42::42", "64:ff9b::a9fe:a9fe"],
+]
+EVERYTHING = ["0.0.0.0/0:1-65535", "[::/0]:1-65535"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("text", SENSITIVE)
+def test_metadata_and_link_local_addresses_need_an_entry_of_their_own(
+    text: str, scheme: str
+) -> None:
+    address = ip_address(text)
+    written = f"[{text}]" if ":" in text else text
+    assert not CLOSED.permits(scheme, address, 80)
+    assert not Egress("public", EVERYTHING).permits(scheme, address, 80)
+    exact = Egress("public", [f"{written}:80"])
+    assert exact.permits(scheme, address, 80)
+    assert not exact.permits(scheme, address, 81)
+    bits = "/128]" if ":" in text else "/32"
+    Egress("public", [f"{written.rstrip(']')}{bits}:80"]).check(
+        parse_target(f"{scheme}://{written}:80/")
+    )
+
+
+@given(st.ip_addresses(), st.integers(1, 65_535))
+def test_plain_http_goes_to_listed_addresses_alone(address: object, port: int) -> None:
+    known = ip_address(str(address))
+    assert not CLOSED.permits("http", known, port)
+    assert CLOSED.permits("https", known, port) == is_public(known)
+
+
+def test_a_mapped_address_is_the_one_within() -> None:
+    listed = Egress("public", ["127.0.0.1:80", "169.254.169.254:80"])
+    for text in ("::ffff:127.0.0.1", "::ffff:a9fe:a9fe"):
+        assert listed.permits("http", ip_address(text), 80)
+    for text in ("::127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b::127.0.0.1", "2002:7f00:1::"):
+        assert not listed.permits("https", ip_address(text), 80)
+
+
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1", "127.5.5.5", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1", "10.0.0.7"]
+)
+def test_lqs_own_listener_needs_an_entry_of_its_own(text: str) -> None:
+    address = ip_address(text)
+    egress = Egress("public", EVERYTHING)
+    egress.protect(7420, lambda asked: str(asked) == "10.0.0.7")
+    assert not egress.permits("http", address, 7420)
+    assert egress.permits("http", address, 7421)
+    assert egress.permits("http", ip_address("10.0.0.8"), 7420)
+    written = f"[{text}]" if text in {"::1", "::"} else text.removeprefix("::ffff:")
+    exact = Egress("public", [f"{written}:7420"])
+    exact.protect(7420, lambda _: True)
+    assert exact.permits("http", address, 7420)
+
+
+def test_what_is_public_may_be_lqs_own() -> None:
+    egress = Egress("public", [])
+    egress.protect(443, lambda asked: str(asked) == "1.1.1.1")
+    assert not egress.permits("https", ip_address("1.1.1.1"), 443)
+    with pytest.raises(TargetNotAllowed, match="lq's own, need an entry of exactly that address"):
+        egress.check(parse_target("https://1.1.1.1/"))
+
+
+@pytest.mark.parametrize(
+    "entry", ["169.254.0.0/16:80", "169.254.169.0/24:80", "[fe80::/10]:80", "[fd00:ec2::/64]:80"]
+)
+def test_a_network_of_sensitive_addresses_is_refused_since_it_would_open_nothing(
+    entry: str,
+) -> None:
+    with pytest.raises(ValueError, match="are listed singly") as refused:
+        Egress("public", [entry])
+    assert repr(entry) in str(refused.value)
+
+
+# Addresses given to names
+
+
+def test_pins() -> None:
+    pins = parse_pins(
+        [
+            *[
+                "Example.COM:443:127.0.0.1",
+                "example.com:443:[::1]",
+                "b\u00fccher.test:8443:10.0.0.1",
+            ],
+            *["web:80:[::ffff:10.0.0.2]", "localhost:80:127.0.0.9"],
+        ]
+    )
+    assert pins == {
+        ("example.com", 443): (ip_address("127.0.0.1"), ip_address("::1")),
+        ("xn--bcher-kva.test", 8443): (ip_address("10.0.0.1"),),
+        ("web", 80): (ip_address("10.0.0.2"),),
+        ("localhost", 80): (ip_address("127.0.0.9"),),
+    }
+
+
+def test_a_pinned_name_is_judged_by_its_address() -> None:
+    pins = parse_pins(["web:80:10.0.0.2", "web:443:10.0.0.2", "up:443:1.1.1.1"])
+    egress = Egress("public", ["10.0.0.2:80"], pins)
+    egress.check(parse_target("http://web/"))
+    egress.check(parse_target("https://up/"))
+    egress.check(parse_target("https://web:8443/"))  # not pinned: looked up when called
+    for text in ("https://web/", "http://web:8080/", "http://up/"):
+        with pytest.raises(TargetNotAllowed):
+            egress.check(parse_target(text))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *["", "a.test", "a.test:443", "a.test:443:", ":443:127.0.0.1", "a.test::127.0.0.1"],
+        *["a.test:443:::1", "a.test:443:localhost", "a.test:443:b.test", "*:443:127.0.0.1"],
+        *["a.test:0:127.0.0.1", "a.test:65536:127.0.0.1", "a.test:0443:127.0.0.1"],
+        *["a.test:22:127.0.0.1", "a.test:443:127.1", "a.test:443:2130706433", "a_:b:127.0.0.1"],
+        *["127.0.0.1:443:127.0.0.2", "[::1]:443:127.0.0.1", "a.test.:443:127.0.0.1"],
+        *["a.test:443:[fe80::1%lo]", "a.test:443:127.0.0.1:80", "a.test:443:127.0.0.1 "],
+        *["https://a.test:443:127.0.0.1", "-a.test:443:127.0.0.1", "a.test:443:10.0.0.0/8"],
+    ],
+)
+def test_a_pin_that_cannot_be_read_is_named(entry: str) -> None:
+    with pytest.raises(ValueError, match="got ") as refused:
+        parse_pins(["a.test:80:127.0.0.1", entry])
+    assert str(refused.value).endswith(f"got {entry!r}")

@@ -13,6 +13,8 @@ import io
 import logging
 import os
 import re
+import socket
+import ssl
 from collections.abc import Mapping
 from datetime import UTC
 from functools import lru_cache
@@ -22,7 +24,9 @@ from aiohttp import hdrs
 from yarl import URL
 
 from lq.clock import Clock
-from lq.daemon.egress import Egress, parse_target
+from lq.daemon.egress import Egress, Target, parse_target
+from lq.daemon.targets.connect import Blocked, Guard, connector, tls_context
+from lq.daemon.targets.names import GetAddrInfo, Names
 from lq.daemon.targets.request import USER_AGENT, Signer
 from lq.errors import RequestError
 from lq.model import HeadAnswer, Outcome, OutcomeKind, Run
@@ -42,9 +46,6 @@ _FIRST_CHUNK = 16 * 1024
 _MOST_WARNED = 10_000
 # Above this aiohttp warns that one write would hold up the loop.
 _MOST_AT_ONCE = 1 << 20
-# Shorter than the 5 s after which node closes an idle connection: a request sent at that
-# moment would be lost and cost the job an attempt.
-_IDLE_S = 4.0
 _SKIPPED = frozenset({hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE, hdrs.USER_AGENT})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 
@@ -52,38 +53,56 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u20
 class HttpTarget:
     """The way out over HTTP. Open between `__aenter__` and `__aexit__`."""
 
-    def __init__(self, signer: Signer, egress: Egress, clock: Clock) -> None:
+    def __init__(
+        self,
+        signer: Signer,
+        egress: Egress,
+        clock: Clock,
+        tls: ssl.SSLContext | None = None,
+        getaddrinfo: GetAddrInfo = socket.getaddrinfo,
+    ) -> None:
+        """Shape: without `tls`, the system's authorities vouch for servers."""
         self._signer = signer
         self._egress = egress
         self._clock = clock
-        self._blocked: dict[str, str | None] = {}
+        self._tls = tls or tls_context()
+        self._getaddrinfo = getaddrinfo
+        self._targets: dict[str, Target | str] = {}
         self._warned: set[str] = set()
 
     async def __aenter__(self) -> HttpTarget:
-        self._session = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S))
+        names = Names(self._egress, self._clock, self._getaddrinfo)
+        guards = {scheme: Guard(self._egress, scheme, names) for scheme in ("http", "https")}
+        self._sessions = {
+            scheme: _session(connector(guard, self._tls, keep=True))
+            for scheme, guard in guards.items()
+        }
         # What may be repeated gets a connection each: aiohttp cannot be caught by a kept one
         # that the handler closes at that moment.
-        single = aiohttp.TCPConnector(limit=0, force_close=True)
-        self._single = _session(single, _once)
+        self._singles = {
+            scheme: _session(connector(guard, self._tls, keep=False), _once)
+            for scheme, guard in guards.items()
+        }
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
-        await self._single.close()
+        for session in (*self._sessions.values(), *self._singles.values()):
+            await session.close()
 
     async def deliver(self, run: Run) -> Outcome:
         """Make the call of a run and say what came of it."""
         job = run.job
-        if blocked := self._why_blocked(job.target):
-            return Outcome(kind=OutcomeKind.FAILED, error=blocked)
+        target = self._target(job.target)
+        if isinstance(target, str):
+            return Outcome(kind=OutcomeKind.FAILED, error=target)
         if job.payload is not None and len(job.payload) > _FIRST_CHUNK:
             self._warn_of_size(job.target, len(job.payload))
         try:
             headers = self._signer.headers(run, self._clock.now(), os.urandom(8).hex())
-            session = self._session if job.method in {"POST", "PATCH"} else self._single
-            async with session.request(
+            sessions = self._sessions if job.method in {"POST", "PATCH"} else self._singles
+            async with sessions[target.scheme].request(
                 job.method,
-                _url(job.target),
+                _url(target.url),
                 headers=headers,
                 data=_data(job.payload),
                 timeout=_timeout(job.timeout_ms),
@@ -95,7 +114,7 @@ class HttpTarget:
             if isinstance(error, OSError) and error.errno in _SHORTAGES:
                 shortage = f"lq itself lacks something to call with: {os.strerror(error.errno)}"
                 return Outcome(kind=OutcomeKind.INTERRUPTED, error=shortage)
-            return Outcome(kind=OutcomeKind.FAILED, error=_reason(error, job.timeout_ms))
+            return Outcome(kind=OutcomeKind.FAILED, error=_reason(error, target, job.timeout_ms))
 
     def _warn_of_size(self, target: str, size: int) -> None:
         """Say once for each target that its handler may not read all that it is sent."""
@@ -114,13 +133,14 @@ class HttpTarget:
 
     async def head(self, target: str, headers: Mapping[str, str], timeout_ms: int) -> HeadAnswer:
         """Ask an endpoint to prove that it knows the secret."""
-        if blocked := self._why_blocked(target):
-            return HeadAnswer(error=blocked)
+        called = self._target(target)
+        if isinstance(called, str):
+            return HeadAnswer(error=called)
         if not any(name.lower() == "user-agent" for name in headers):
             headers = {"User-Agent": USER_AGENT, **headers}
         try:
-            async with self._single.head(
-                _url(target),
+            async with self._singles[called.scheme].head(
+                _url(called.url),
                 headers=headers,
                 timeout=_timeout(timeout_ms),
                 allow_redirects=False,
@@ -128,19 +148,21 @@ class HttpTarget:
                 signatures = tuple(response.headers.getall("x-lq-signature", ()))
                 return HeadAnswer(status=response.status, signatures=signatures)
         except _EXPECTED as error:
-            return HeadAnswer(error=_reason(error, timeout_ms))
+            return HeadAnswer(error=_reason(error, called, timeout_ms))
 
-    def _why_blocked(self, target: str) -> str | None:
-        """Why a stored target may not be called any more: the configuration may have changed."""
-        if target not in self._blocked:
-            if len(self._blocked) >= _MOST_TARGETS:
-                self._blocked.clear()
+    def _target(self, text: str) -> Target | str:
+        """A stored target, or why it may not be called any more: what was allowed can change."""
+        target = self._targets.get(text)
+        if target is None:
+            if len(self._targets) >= _MOST_TARGETS:
+                self._targets.clear()
             try:
-                self._egress.check(parse_target(target))
-                self._blocked[target] = None
+                target = parse_target(text)
+                self._egress.check(target)
             except RequestError as error:
-                self._blocked[target] = f"target_blocked: {error.message}"
-        return self._blocked[target]
+                target = f"target_blocked: {error.message}"
+            self._targets[text] = target
+        return target
 
 
 # What a hostile or absent peer can make of a call. ValueError: a URL or header that aiohttp
@@ -282,19 +304,26 @@ def _retry_after(text: str | None, now: int) -> int | None:
     return min(max(wait_ms, 0), _MOST_RETRY_AFTER_MS)
 
 
-def _reason(error: BaseException, timeout_ms: int) -> str:
+def _reason(error: BaseException, target: Target, timeout_ms: int) -> str:
     """One line for a failed exchange, beginning with a stable word."""
+    if tls := _tls_error(error):
+        return f"tls_error: {tls}"
     match error:
-        case aiohttp.ClientConnectorDNSError():
-            return f"dns_error: cannot resolve {error.host}"
         case TimeoutError():
             return f"timeout: no complete answer within {format_duration(timeout_ms)}"
-        case aiohttp.ClientConnectorCertificateError():
-            return f"tls_error: {printable(str(error.certificate_error))}"
-        case aiohttp.ClientSSLError():
-            return f"tls_error: {printable(str(error))}"
+        case aiohttp.ClientConnectorError(os_error=Blocked()):
+            return (
+                f"target_blocked: {target.host} leads to an address that lq may not call"
+                " ([egress] allow; lq's log names it)"
+            )
+        case aiohttp.ClientConnectorDNSError():
+            return f"dns_error: {printable(str(error.os_error))}"
+        case aiohttp.ClientConnectorError(os_error=ConnectionError(errno=None)):
+            return "tls_error: the connection was closed in the handshake"
         case aiohttp.ClientConnectorError():
-            return f"connect_error: {error.os_error.strerror or error.os_error}"
+            number = error.os_error.errno
+            what = os.strerror(number) if number else "none of its addresses can be reached"
+            return f"connect_error: {what}"
         case aiohttp.ClientPayloadError():
             return "incomplete_response: the connection was closed in the middle of the answer"
         case _Closed() | aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
@@ -308,3 +337,17 @@ def _reason(error: BaseException, timeout_ms: int) -> str:
             return "protocol_error: the target is not a URL that can be called"
         case _:
             return f"protocol_error: {printable(str(error))[:200]}"
+
+
+def _tls_error(error: BaseException | None) -> str | None:
+    """What TLS made of a connection, if that is what ended it."""
+    while error is not None:
+        match error:
+            case aiohttp.ClientError():
+                pass  # some are SSL errors by their class, but know nothing of what happened
+            case ssl.SSLCertVerificationError():
+                return printable(error.verify_message)
+            case ssl.SSLError():
+                return printable((error.reason or str(error)).replace("_", " ").lower())
+        error = error.__cause__
+    return None
