@@ -13,13 +13,14 @@ import pytest
 from lq.clock import SystemClock
 from lq.daemon.egress import Egress
 from lq.daemon.main import Daemon
-from lq.daemon.secret import load_secret
+from lq.daemon.secret import open_ring
 from lq.daemon.targets.http import HttpTarget
-from lq.daemon.targets.request import Signer
 from lq.signature import new_secret
 from tests.clock import FakeClock
+from tests.support.calls import signing
 from tests.support.handler import Handler
 from tests.support.home import Home
+from tests.support.spoken import EAR
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -46,6 +47,23 @@ def _required(report: Report) -> Report:
     return report
 
 
+def pytest_sessionstart() -> None:
+    EAR.listen()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the whole session when a daemon has said what it must not, whatever was run."""
+    if EAR.leaks:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for leak in EAR.leaks:
+        terminalreporter.write_line(f"a daemon said a secret during {leak.test}", red=True)
+        terminalreporter.write_line(leak.text)
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
@@ -60,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def handler(folder: Path, clock: FakeClock) -> AsyncIterator[Handler]:
     """A handler that knows the secret; in no test is a job called twice at one time."""
-    async with Handler(clock, load_secret(folder)) as serving:
+    async with Handler(clock, open_ring(folder, clock).newest) as serving:
         yield serving
     assert serving.twice == []
 
@@ -69,7 +87,7 @@ async def handler(folder: Path, clock: FakeClock) -> AsyncIterator[Handler]:
 async def target() -> AsyncIterator[HttpTarget]:
     """The way out, with leave to call anything on this machine."""
     anywhere = Egress("public", ["127.0.0.1:1-65535", "[::1]:1-65535"])
-    signer = Signer(new_secret(bytes(32)))
+    signer = signing(new_secret(bytes(32)))
     async with HttpTarget(signer, anywhere, SystemClock()) as target:
         yield target
 

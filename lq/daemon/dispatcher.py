@@ -14,6 +14,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from lq.backoff import Curve, delay_ms
 from lq.clock import Clock
 from lq.daemon.endpoints import Endpoints, Hold
@@ -85,6 +87,25 @@ def _give_back(run: Run, now: int, due_at: int, interruptions: int, reason: str)
     return Settlement(
         run=run, verb="release", ended_at=now, failures=run.job.failures,
         interruptions=interruptions, outcome=outcome, due_at=due_at, error=reason,
+    )  # fmt: skip
+
+
+def decide_misunderstood(
+    run: Run, outcome: Outcome, now: int, curve: Curve, chance: Callable[[], float]
+) -> Settlement:
+    """What becomes of a job whose endpoint knows another secret than it was called with.
+
+    It goes again at once and uncounted, as often as a job whose daemon died would.
+    """
+    job = run.job
+    interruptions = job.interruptions + 1
+    if interruptions > _TOLERATED_INTERRUPTIONS:
+        return decide(run, outcome, now, curve, chance)
+    reason = "interrupted: the endpoint does not know the secret it was called with"
+    outcome = replace(outcome, kind=OutcomeKind.INTERRUPTED, error=reason)
+    return Settlement(
+        run=run, verb="release", ended_at=now, failures=job.failures,
+        interruptions=interruptions, outcome=outcome, due_at=job.due_at, error=reason,
     )  # fmt: skip
 
 
@@ -278,7 +299,7 @@ class Dispatcher:
         """What becomes of a run whose target may not be called now; None when it may."""
         job = run.job
         verdict = self._endpoints.admit(job)
-        if isinstance(verdict, asyncio.Task):
+        while isinstance(verdict, asyncio.Task):
             # A HEAD may hang: that must hold up no more than this queue.
             self._lanes.step_aside()
             task = asyncio.current_task()
@@ -309,6 +330,7 @@ class Dispatcher:
     async def _call(self, run: Run) -> Settlement:
         # What it waited for its slot or endpoint is no part of the attempt.
         run = Run(run.id, run.job, self._clock.now())
+        secret = self._endpoints.secret_for(run.job)
         outcome = await self._target.deliver(run)
         now = self._clock.now()
         if outcome.kind is OutcomeKind.INTERRUPTED:
@@ -317,6 +339,10 @@ class Dispatcher:
         if outcome.retry_after_ms and outcome.status in {429, 503}:
             reason = f"the target answered {outcome.status} and asked to wait"
             self._endpoints.slow_down(run.job.target, outcome.retry_after_ms, reason)
+        if outcome.status is not None and await self._endpoints.misunderstood(
+            run.job, secret, outcome.status
+        ):
+            return decide_misunderstood(run, outcome, now, self._curve, self._chance)
         return decide(run, outcome, now, self._curve, self._chance)
 
     async def _settle(self, end: Settlement) -> None:

@@ -1,23 +1,25 @@
 """Which endpoints may be called now: HEAD validation with its cache, and slowed-down targets.
 
-Owns what is known of each endpoint: (URL, headers) under the present secret. Calls nothing
-itself: the HEAD is `probe`, injected. A failed validation holds jobs, it never costs them
-an attempt.
+Owns what is known of each endpoint, (URL, headers): whether it validates, and which of the live
+secrets it knows. Calls nothing itself: the HEAD is `probe`, injected. A failed validation holds
+jobs, it never costs them an attempt; nor does a rotation, whichever secret an endpoint knows.
 
-Invariant: at most one probe of an endpoint is under way.
+Invariant: at most one probe of an endpoint is under way; a verdict is no better than the secret
+it was given for: once that has retired, the endpoint is asked anew before it is called.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
 from lq.clock import Clock
 from lq.config import Validate
+from lq.daemon.secret import Ring
 from lq.model import HeadAnswer, Job, QueueSettings
 from lq.signature import SignatureError, verify
 
@@ -25,6 +27,8 @@ _VALID_MS = 3_600_000
 _FIRST_HOLD_MS = 30_000
 _MOST_HOLD_MS = 300_000
 _MOST_ENDPOINTS = 10_000
+_UNAUTHENTICATED = frozenset({401, 403})
+_BUSY = frozenset({429, 503})  # whoever says so has not looked at a signature
 
 
 Probe = Callable[[str, Mapping[str, str], int], Awaitable[HeadAnswer]]
@@ -45,13 +49,19 @@ class _Endpoint:
     """What is known of one endpoint. Its times are the monotonic clock's, in ms.
 
     Shape: `checked_until` is None until its first probe has ended; `fault` is what the last
-    one found wrong, and `invalid_since` (wall clock) when that began.
+    one found wrong, and `invalid_since` (wall clock) when that began. `secret` is the one it is
+    known to know, `live` those that it could have proved with.
     """
 
-    __slots__ = ("checked_until", "failures", "fault", "invalid_since", "probing")
+    __slots__ = (
+        *("checked_until", "failures", "fault", "invalid_since"),
+        *("live", "probing", "secret"),
+    )
 
     def __init__(self) -> None:
         self.checked_until: float | None = None
+        self.secret: str | None = None
+        self.live: tuple[str, ...] = ()
         self.failures = 0
         self.fault: str | None = None
         self.invalid_since: int | None = None
@@ -68,13 +78,13 @@ class Endpoints:
         self,
         settings: Validate,
         queues: Mapping[str, QueueSettings],
-        secret: str,
+        ring: Ring,
         probe: Probe,
         clock: Clock,
     ) -> None:
         self._settings = settings
         self._queues = queues
-        self._secret = secret
+        self._ring = ring
         self._probe = probe
         self._clock = clock
         self._known: OrderedDict[_Name, _Endpoint] = OrderedDict()
@@ -94,13 +104,16 @@ class Endpoints:
             del self._slowed[job.target]
         if not self._needs_validation(job):
             return None
-        endpoint = self._endpoint(job)
-        if endpoint.checked_until is None:
+        endpoint, live = self._endpoint(job), self._ring.live()
+        if endpoint.checked_until is None or (
+            endpoint.fault is None and endpoint.secret not in live
+        ):
             return self._start_probe(endpoint, job)
-        if endpoint.checked_until > tick:
+        if endpoint.checked_until > tick and endpoint.live is live:
             return self._hold(endpoint, int(endpoint.checked_until - tick))
         if endpoint.fault is None:
-            # A good verdict that has grown old still holds while it is checked again.
+            # A good verdict that has grown old, or that was given before a rotation, still
+            # holds while it is checked again.
             self._start_probe(endpoint, job)
             return None
         if endpoint.probing is None:
@@ -120,6 +133,38 @@ class Endpoints:
         endpoint = self._known.get(_name(job))
         if endpoint and endpoint.fault and not endpoint.probing:
             endpoint.checked_until = 0.0
+
+    def secret_for(self, job: Job) -> str:
+        """The secret to sign a call with: the one that its endpoint is known to know.
+
+        Of an endpoint that need not prove itself nothing is known: until the end of an overlap
+        it is taken for one that was not told of the new secret yet.
+        """
+        live = self._ring.live()
+        if len(live) > 1:
+            endpoint = self._known.get(_name(job))
+            if endpoint is not None and endpoint.secret is not None and endpoint.secret in live:
+                return endpoint.secret
+        return live[-1]
+
+    async def misunderstood(self, job: Job, secret: str, status: int) -> bool:
+        """Whether an answer means that the endpoint knows another secret than it was called with.
+
+        Asks only while that can be, around a rotation. An endpoint that proves itself is asked
+        what it knows now; of another one, a 401 or 403 says that it does not know this one.
+        """
+        live = self._ring.live()
+        if status < 400 or status in _BUSY or live == (secret,):
+            return False
+        if self._needs_validation(job):
+            endpoint = self._endpoint(job)
+            await asyncio.shield(self._start_probe(endpoint, job))
+            return endpoint.fault is not None or endpoint.secret != secret
+        if status not in _UNAUTHENTICATED:
+            return False
+        endpoint = self._endpoint(job)
+        endpoint.secret = live[live.index(secret) - 1] if secret in live else live[-1]
+        return True
 
     async def close(self) -> None:
         """End the probes under way."""
@@ -163,12 +208,17 @@ class Endpoints:
             endpoint.probing = None
         now = self._clock.now()
         tick = self._clock.monotonic() * 1000
-        fault = _fault(answer, self._secret, now)
-        if fault is None:
+        endpoint.live = self._ring.live()
+        try:
+            endpoint.secret = _proved(answer, endpoint.live, now)
+        except _Unproved as fault:
+            self._found_wrong(endpoint, str(fault), now, tick)
+        else:
             endpoint.failures = 0
             endpoint.fault = endpoint.invalid_since = None
             endpoint.checked_until = tick + _VALID_MS
-            return
+
+    def _found_wrong(self, endpoint: _Endpoint, fault: str, now: int, tick: float) -> None:
         hold_ms = min(_FIRST_HOLD_MS << min(endpoint.failures, 10), _MOST_HOLD_MS)
         endpoint.failures += 1
         endpoint.checked_until = tick + hold_ms
@@ -180,18 +230,22 @@ def _name(job: Job) -> _Name:
     return job.target, tuple(sorted(job.headers.items())) if job.headers else ()
 
 
-def _fault(answer: HeadAnswer, secret: str, now: int) -> str | None:
-    """What is wrong with the answer to a HEAD; None when the endpoint knows the secret."""
+class _Unproved(Exception):
+    """An endpoint has not shown that it knows a secret; the text says what is wrong."""
+
+
+def _proved(answer: HeadAnswer, live: Sequence[str], now: int) -> str:
+    """The secret that an endpoint has shown to know. Raises: _Unproved."""
     if answer.error:
-        return f"HEAD failed with {answer.error}"
+        raise _Unproved(f"HEAD failed with {answer.error}")
     assert answer.status is not None
     if not 200 <= answer.status < 300:
-        return f"HEAD answered {answer.status}, not 2xx"
+        raise _Unproved(f"HEAD answered {answer.status}, not 2xx")
     if len(answer.signatures) != 1:
         found = "no" if not answer.signatures else "more than one"
-        return f"HEAD answered {answer.status} with {found} x-lq-signature header"
+        raise _Unproved(f"HEAD answered {answer.status} with {found} x-lq-signature header")
     try:
-        verify(answer.signatures[0], b"", [secret], now)
+        return verify(answer.signatures[0], b"", live, now)
     except SignatureError as error:
-        return f"the x-lq-signature of its HEAD answer is not valid ({error})"
-    return None
+        reason = f"the x-lq-signature of its HEAD answer is not valid ({error})"
+        raise _Unproved(reason) from error

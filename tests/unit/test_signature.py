@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -47,6 +47,16 @@ def test_what_is_signed_verifies_and_for_that_body_alone(secret: str, body: byte
     assert verify(header, body, [secret], at) == secret
     with pytest.raises(SignatureError):
         verify(header, body + b"x", [secret], at)
+
+
+@given(st.integers(0, len(GOOD) - 1), st.characters(exclude_categories=["Cs"]), st.booleans())
+def test_a_signature_with_one_character_changed_or_added_is_refused(
+    at: int, character: str, added: bool
+) -> None:
+    changed = GOOD[:at] + character + GOOD[at + (not added) :]
+    assume(changed != GOOD)
+    with pytest.raises(SignatureError):
+        verify(changed, BODY, [SECRET], NOW)
 
 
 def test_a_mebibyte_is_signed_whole() -> None:

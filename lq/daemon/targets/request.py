@@ -6,12 +6,13 @@ those at push); every attempt of a job carries the same ids.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from urllib.parse import quote
 
 from lq import __version__
-from lq.model import Firing, Run
+from lq.model import Firing, Job, Run
 from lq.signature import sign, sign_webhook, webhook_key
 from lq.when import format_instant
 
@@ -19,11 +20,11 @@ USER_AGENT = f"lq/{__version__}"
 
 
 class Signer:
-    """Signs calls under one secret. Its Standard Webhooks key is derived once."""
+    """Signs calls: `live` are the secrets in force, `choose` the one that a job's target knows."""
 
-    def __init__(self, secret: str) -> None:
-        self.secret = secret
-        self._webhook_key = webhook_key(secret)
+    def __init__(self, live: Callable[[], Sequence[str]], choose: Callable[[Job], str]) -> None:
+        self._live = live
+        self._choose = choose
 
     def headers(self, run: Run, now: int, span: str) -> dict[str, str]:
         """The headers of a run's call. Shape: `span` is 16 hex digits, new for each attempt."""
@@ -32,14 +33,16 @@ class Signer:
         now_s = now // 1000
         headers = {
             "User-Agent": USER_AGENT,
-            "x-lq-signature": sign(self.secret, body, now),
+            "x-lq-signature": sign(self._choose(job), body, now),
             "x-lq-id": job.id,
             "x-lq-queue": _quoted(job.queue),
             "x-lq-attempt": str(job.attempt),
             "x-lq-max-attempts": str(job.max_attempts),
             "webhook-id": job.id,
             "webhook-timestamp": str(now_s),
-            "webhook-signature": sign_webhook(self._webhook_key, job.id, now_s, body),
+            "webhook-signature": " ".join(
+                sign_webhook(_webhook_key(secret), job.id, now_s, body) for secret in self._live()
+            ),
             "Idempotency-Key": f'"{job.id}"',
             "traceparent": _traceparent(job.id, job.traceparent, span),
         }
@@ -67,6 +70,9 @@ def _firing(firing: Firing, created_at: int) -> dict[str, str]:
     if firing.missed:
         headers["x-lq-missed"] = str(firing.missed)
     return headers
+
+
+_webhook_key = lru_cache(maxsize=8)(webhook_key)
 
 
 @lru_cache(maxsize=1024)
