@@ -16,7 +16,7 @@ from lq.cli import root
 from lq.config import load
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ("README.md", "docs/cli.md")
+GUIDES = ("README.md", "docs/cli.md", "docs/security.md")
 
 
 def blocks(guide: str, *languages: str) -> list[str]:
@@ -46,7 +46,7 @@ def test_each_command_of_the_guides_parses(line: str) -> None:
     assert command.make_context(name, arguments).args == []
 
 
-@pytest.mark.parametrize("text", blocks("README.md", "toml"))
+@pytest.mark.parametrize("text", [text for guide in GUIDES for text in blocks(guide, "toml")])
 def test_each_configuration_of_the_guides_loads(tmp_path: Path, text: str) -> None:
     (tmp_path / "lq.toml").write_text(text)
     assert load(str(tmp_path / "lq.toml"), {"HOME": "/home/ada"}).origin

@@ -1,6 +1,7 @@
 """The HTTP API: authenticate, route, authorise, call one handler, answer.
 
-Owns: the order of those steps, and the error answers. Never decides anything about jobs.
+Owns: the order of those steps, the error answers, and the log of what admins do. Never decides
+anything about jobs.
 Invariant: every request gets one JSON document and an `x-request-id`, never a redirect; a bug
 shows nothing of the inside but that id.
 """
@@ -11,25 +12,29 @@ import itertools
 import logging
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, cast
 from urllib.parse import unquote_to_bytes
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
+from msgspec.structs import replace
 
 from lq import wire
 from lq.clock import Clock
-from lq.daemon.api import items, queues, schedules, system, tokens
-from lq.daemon.api.body import BODY_TIMEOUT_S
+from lq.config import Limits, Network
+from lq.daemon.api import items, openapi, queues, schedules, system, tokens
 from lq.daemon.api.call import Call, Reply
+from lq.daemon.api.limits import Connections, Refusals
+from lq.daemon.api.peer import Proxies, group
 from lq.daemon.api.router import Route, Router
-from lq.daemon.api.server import MAX_LINE, Answer, Printer, Server
+from lq.daemon.api.server import MAX_LINE, Answer, Connection, Printer, Server
 from lq.daemon.engine import Engine
 from lq.errors import (
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
+    RateLimited,
     RequestError,
     RequestTimeout,
     StartError,
@@ -44,10 +49,16 @@ log = logging.getLogger(__name__)
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """What is answered without a token."""
 
+ROUTES: Final = openapi.describing(
+    (*items.ROUTES, *schedules.ROUTES, *queues.ROUTES, *tokens.ROUTES, *system.ROUTES), OPEN_PATHS
+)
+
 _OWNER: Final = Principal("socket", frozenset({Scope.ADMIN}))
 _NOBODY: Final = Principal("nobody", frozenset())
 _BEARER: Final = re.compile(r"Bearer:?[ \t]+(\S+)", re.IGNORECASE)  # the SDK sends the colon
 _AUTHORITY: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
+_ADMIN: Final = (Scope.ADMIN,)
+_DEFAULTS: Final = Limits()
 
 
 class Api:
@@ -59,35 +70,40 @@ class Api:
         *,
         clock: Clock,
         data_dir: str | None = None,
-        body_timeout_s: float = BODY_TIMEOUT_S,
+        limits: Limits = _DEFAULTS,
+        trusted_proxy: Sequence[Network] = (),
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._data_dir = data_dir
-        self._body_timeout_s = body_timeout_s
-        self._router = Router(
-            (
-                *items.ROUTES,
-                *schedules.ROUTES,
-                *queues.ROUTES,
-                *tokens.ROUTES,
-                *system.ROUTES,
-            )
-        )
+        self._header_timeout_s = limits.header_timeout_ms / 1000
+        self._body_timeout_s = limits.body_timeout_ms / 1000
+        self._proxies = Proxies(trusted_proxy)
+        self._slots = Connections(limits, self._counted_as)
+        self._refusals = Refusals(limits)
+        self._router = Router(ROUTES)
         self._printer = Printer()
         self._boot = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
-    def server(self, *, trusted: bool) -> web.Server:
+    def server(self, *, trusted: bool) -> Server:
         """What a socket is served by. Peers of a `trusted` one (the unix socket) are admin."""
-        return Server(partial(self._handle, trusted=trusted), self._refuse)
+        return Server(
+            partial(self._handle, trusted=trusted),
+            partial(self._refuse, trusted=trusted),
+            header_timeout_s=self._header_timeout_s,
+            slots=None if trusted else self._slots,
+            turn_away=self._turn_away,
+        )
 
     async def _handle(self, request: web.BaseRequest, *, trusted: bool) -> Answer:
+        if not _understood(request):
+            return self._refuse(request, trusted=trusted)
         request_id = self._next_id()
         try:
-            reply = await self._reply(request, trusted=trusted)
+            reply = await self._reply(request, request_id, trusted=trusted)
         except RequestError as error:
-            reply = _error(request, error, request_id)
+            reply = self._refusal(request, error, request_id, trusted=trusted)
         except StartError as error:  # the store is lost, and the daemon about to say so and end
             reply = _error(request, Unavailable(error.message, hint=error.hint), request_id)
         except Exception:  # a bug must not take the daemon down, nor show itself outside
@@ -100,7 +116,7 @@ class Api:
             reply = _error(request, bug, request_id)
         return self._printer.answer(request, reply, request_id, self._clock.now())
 
-    def _refuse(self, request: web.BaseRequest) -> Answer:
+    def _refuse(self, request: web.BaseRequest, *, trusted: bool) -> Answer:
         """The answer to what is not HTTP."""
         request_id = self._next_id()
         error = ValidationError.of(
@@ -109,10 +125,43 @@ class Api:
             " one framing and no control characters",
             "malformed",
         )
-        reply = _error(request, error, request_id)
-        return self._printer.answer(request, reply, request_id, self._clock.now())
+        reply = self._refusal(request, error, request_id, trusted=trusted)
+        closing = replace(reply, close=True)
+        return self._printer.answer(request, closing, request_id, self._clock.now())
 
-    async def _reply(self, request: web.BaseRequest, *, trusted: bool) -> Reply:
+    def _turn_away(self) -> bytes:
+        """What one connection too many is told."""
+        request_id = self._next_id()
+        error = Unavailable(
+            "there are too many connections",
+            hint="use one for many requests; [limits] in lq.toml says how many there may be",
+        )
+        reply = Reply(wire.encode_error(error, request_id), error.status, _headers(error))
+        return self._printer.farewell(reply, request_id, self._clock.now())
+
+    def _counted_as(self, peer: str) -> str | None:
+        """Whose connection it is; a proxy's are those of many."""
+        return None if self._proxies.include(peer) else group(peer)
+
+    def _refusal(
+        self, request: web.BaseRequest, error: RequestError, request_id: str, *, trusted: bool
+    ) -> Reply:
+        """The answer to a request that is refused; another one to who is refused too often."""
+        if trusted:
+            return _error(request, error, request_id)
+        address = group(self._client(request))
+        guessed = isinstance(error, Unauthorized) and "Authorization" in request.headers
+        verdict = self._refusals.judge(address, error, self._clock.monotonic(), guessed=guessed)
+        if verdict.is_first:
+            log.warning("%s: %s; it gets 429 for a minute", address, verdict.error.message)
+        return replace(_error(request, verdict.error, request_id), hold=verdict.hold)
+
+    def _client(self, request: web.BaseRequest) -> str:
+        """The address of who asks, over TCP."""
+        peer = cast(Connection, request.protocol).peer
+        return self._proxies.client(peer, request.headers)
+
+    async def _reply(self, request: web.BaseRequest, request_id: str, *, trusted: bool) -> Reply:
         target = _normalised(request.raw_path)
         path, mark, query = target.partition("?")
         if trusted:
@@ -132,7 +181,19 @@ class Api:
             query=query,
         )
         await self._authorise(call, route, parts, mark + query)
-        return await route.handler(call)
+        reply = await route.handler(call)
+        level = logging.INFO if route.scopes == _ADMIN else logging.DEBUG
+        if log.isEnabledFor(level):
+            self._note(level, call, path, reply.status, request_id)
+        return reply
+
+    def _note(self, level: int, call: Call, path: str, status: int, request_id: str) -> None:
+        """Write into the log who did what: each thing that is for admins only, at info."""
+        if call.principal is _OWNER:
+            who = f"the owner of the socket ({cast(Connection, call.request.protocol).peer})"
+        else:
+            who = f"{call.principal.name!r} at {self._client(call.request)}"
+        log.log(level, "%s: %s %r: %d (%s)", who, call.request.method, path, status, request_id)
 
     def _authenticate(self, request: web.BaseRequest) -> Principal:
         given = request.headers.getall("Authorization", ())
@@ -171,6 +232,18 @@ class Api:
         return f"{self._boot}-{next(self._numbers)}"
 
 
+def _understood(request: web.BaseRequest) -> bool:
+    """Whether it is HTTP that we speak; aiohttp's parser lets pass more than that.
+
+    A body that is compressed on its way (`gzip, chunked`) would be kept as it came, and one
+    whose end HTTP/1.0 does not know could hide a second request from a proxy.
+    """
+    coding = request.headers.get("Transfer-Encoding")
+    if request.version == HttpVersion11:
+        return coding is None or coding.strip().lower() == "chunked"
+    return request.version == HttpVersion10 and coding is None
+
+
 def _normalised(raw_path: str) -> str:
     """The request target as text, from its path on, without what clients put before it.
 
@@ -206,18 +279,21 @@ def _found(raw: str) -> str:
 
 
 def _error(request: web.BaseRequest, error: RequestError, request_id: str) -> Reply:
-    headers: tuple[tuple[str, str], ...] = ()
-    if isinstance(error, Unauthorized):
-        headers = (("WWW-Authenticate", "Bearer"),)
-    elif isinstance(error, MethodNotAllowed):
-        headers = (("Allow", ", ".join(error.allowed)),)
-    elif isinstance(error, Unavailable):
-        headers = (("Retry-After", str(error.retry_after_s)),)
     problem = "application/problem+json" in request.headers.get("Accept", "").lower()
     return Reply(
         wire.encode_error(error, request_id),
         error.status,
-        headers,
+        _headers(error),
         content_type="application/problem+json" if problem else "application/json",
         close=isinstance(error, PayloadTooLarge | RequestTimeout),
     )
+
+
+def _headers(error: RequestError) -> tuple[tuple[str, str], ...]:
+    if isinstance(error, Unauthorized):
+        return (("WWW-Authenticate", "Bearer"),)
+    if isinstance(error, MethodNotAllowed):
+        return (("Allow", ", ".join(error.allowed)),)
+    if isinstance(error, Unavailable | RateLimited):
+        return (("Retry-After", str(error.retry_after_s)),)
+    return ()

@@ -13,7 +13,6 @@ from aiohttp import web
 
 from lq.errors import PayloadTooLarge, RequestTimeout, ValidationError
 
-BODY_TIMEOUT_S: Final = 30.0
 LEAST_BYTES_PER_S: Final = 16_384
 """What a body must bring on average once its first seconds are over."""
 

@@ -26,13 +26,17 @@ NOT_STORED: Final = ("Cache-Control", "no-store")
 
 
 class Reply(Struct, frozen=True):
-    """What a handler answers: JSON, ready to send. `close` ends the connection after it."""
+    """What a handler answers: JSON, ready to send.
+
+    Shape: `close` ends the connection after it; `hold` lets whoever asked wait for it.
+    """
 
     body: bytes
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = "application/json"
     close: bool = False
+    hold: bool = False
 
 
 class Call(Struct, kw_only=True):

@@ -7,8 +7,10 @@ from msgspec.structs import replace
 
 from lq import wire
 from lq.daemon.api.call import Call, Reply
-from lq.daemon.api.router import Route
-from lq.model import JobFilter, PushOutcome, Scope
+from lq.daemon.api.router import Operation, Route
+from lq.errors import Conflict, KeyExists, NotFound, TargetNotAllowed
+from lq.model import ById, Job, JobFilter, Page, PushOutcome, Scope
+from lq.wire import describe
 
 _QUEUE = "/api/v1/queues/(?P<queue>.*?)/items"
 _BY_KEY = f"{_QUEUE}/byKey/(?P<key>.*)"
@@ -29,15 +31,16 @@ async def push(call: Call) -> Reply:
     pushed = await call.engine.push(wanted)
     created = pushed.outcome is PushOutcome.CREATED
     location = ("Location", f"/api/v1/items/{pushed.job.id}")
-    return Reply(wire.encode_pushed(pushed), 201 if created else 200, (location,))
+    shown = wire.encode_pushed(pushed, call.engine.redactions)
+    return Reply(shown, 201 if created else 200, (location,))
 
 
 async def show(call: Call) -> Reply:
-    return Reply(wire.encode_full_item(await call.engine.get(call.ref)))
+    return Reply(wire.encode_full_item(await call.engine.get(call.ref), call.engine.redactions))
 
 
 async def cancel(call: Call) -> Reply:
-    return Reply(wire.encode_item(await call.engine.cancel(call.ref)))
+    return _item(call, await call.engine.cancel(call.ref))
 
 
 async def edit(call: Call) -> Reply:
@@ -47,36 +50,46 @@ async def edit(call: Call) -> Reply:
         job = await call.engine.get(call.ref)
         if not job.validate:
             call.require_trust(job.queue)
-    return Reply(wire.encode_item(await call.engine.edit(call.ref, wanted)))
+    return _item(call, await call.engine.edit(call.ref, wanted))
 
 
 async def run(call: Call) -> Reply:
     wire.refuse_query(call.query)
-    return Reply(wire.encode_item(await call.engine.run_now(call.ref)))
+    return _item(call, await call.engine.run_now(call.ref))
 
 
 async def retry(call: Call) -> Reply:
     wire.refuse_query(call.query)
-    return Reply(wire.encode_item(await call.engine.retry(call.ref)))
+    return _item(call, await call.engine.retry(call.ref))
 
 
 async def attempts(call: Call) -> Reply:
-    return Reply(wire.encode_attempts(await call.engine.attempts(call.ref)))
+    job = await call.engine.get(call.ref)
+    found = await call.engine.attempts(ById(job.id))
+    return Reply(wire.encode_attempts(found, call.engine.redactions(job.queue)))
 
 
 async def of_queue(call: Call) -> Reply:
     wanted = wire.decode_filter(call.query, queue=call.queue)
-    return Reply(wire.encode_items(await call.engine.items(wanted)))
+    return _page(call, await call.engine.items(wanted))
 
 
 async def unfinished(call: Call) -> Reply:
     wanted = _visible(call, wire.decode_filter(call.query))
-    return Reply(wire.encode_items(await call.engine.items(wanted)))
+    return _page(call, await call.engine.items(wanted))
 
 
 async def history(call: Call) -> Reply:
     wanted = _visible(call, wire.decode_history_filter(call.query))
-    return Reply(wire.encode_items(await call.engine.history(wanted)))
+    return _page(call, await call.engine.history(wanted))
+
+
+def _item(call: Call, job: Job) -> Reply:
+    return Reply(wire.encode_item(job, call.engine.redactions))
+
+
+def _page(call: Call, page: Page[Job]) -> Reply:
+    return Reply(wire.encode_items(page, call.engine.redactions))
 
 
 def _visible(call: Call, wanted: JobFilter) -> JobFilter:
@@ -86,18 +99,42 @@ def _visible(call: Call, wanted: JobFilter) -> JobFilter:
     return replace(wanted, queues=call.principal.queues)
 
 
+_BOUND = (NotFound, Conflict)
+_SHOW = Operation("Show an item", {200: "FullItem"}, (NotFound,))
+_CANCEL = Operation("Cancel an item; of one that runs no retry follows", {200: "Item"}, _BOUND)
+_EDIT = Operation(
+    "Change an item that waits: headers of a push, and a new payload unless the body is empty",
+    {200: "Item"},
+    (*_BOUND, TargetNotAllowed),
+    headers=describe.EDIT,
+    payload=True,
+)
+_PUSH = Operation(
+    "Push an item; the body is its payload",
+    {201: "Item", 200: "Item"},
+    (Conflict, KeyExists, TargetNotAllowed),
+    headers=describe.PUSH,
+    payload=True,
+)
+_RUN = Operation("Make an item that waits due now", {200: "Item"}, _BOUND)
+_RETRY = Operation("Let a finished item wait again, with a fresh budget", {200: "Item"}, _BOUND)
+_ATTEMPTS = Operation("List the attempts of an item, oldest first", {200: "Attempts"}, (NotFound,))
+_OF_QUEUE = Operation("List the items of a queue", {200: "Items"}, query=describe.OF_QUEUE)
+_UNFINISHED = Operation("List unprocessed items", {200: "Items"}, query=describe.UNFINISHED)
+_HISTORY = Operation("List finished items, newest first", {200: "Items"}, query=describe.HISTORY)
+
 ROUTES = (
-    Route("GET", _BY_KEY, show, _READER),  # first: a key may end like a path of items
-    Route("DELETE", _BY_KEY, cancel, _OWNER),
-    Route("PATCH", _BY_KEY, edit, _OWNER),
-    Route("POST", f"{_QUEUE}/?", push, _OWNER),
-    Route("GET", f"{_QUEUE}/?", of_queue, (Scope.READ,)),
-    Route("POST", f"{_ITEM}/run", run, _OWNER),
-    Route("POST", f"{_ITEM}/retry", retry, _OWNER),
-    Route("GET", f"{_ITEM}/attempts", attempts, (Scope.READ,)),
-    Route("GET", _ANY_ITEM, show, _READER),
-    Route("DELETE", _ANY_ITEM, cancel, _OWNER),
-    Route("PATCH", _ANY_ITEM, edit, _OWNER),
-    Route("GET", "/api/v1/items/?", unfinished, (Scope.READ,)),
-    Route("GET", "/api/v1/history/?", history, (Scope.READ,)),
+    Route("GET", _BY_KEY, show, _READER, _SHOW),  # first: a key may end like a path of items
+    Route("DELETE", _BY_KEY, cancel, _OWNER, _CANCEL),
+    Route("PATCH", _BY_KEY, edit, _OWNER, _EDIT),
+    Route("POST", f"{_QUEUE}/?", push, _OWNER, _PUSH),
+    Route("GET", f"{_QUEUE}/?", of_queue, (Scope.READ,), _OF_QUEUE),
+    Route("POST", f"{_ITEM}/run", run, _OWNER, _RUN),
+    Route("POST", f"{_ITEM}/retry", retry, _OWNER, _RETRY),
+    Route("GET", f"{_ITEM}/attempts", attempts, (Scope.READ,), _ATTEMPTS),
+    Route("GET", _ANY_ITEM, show, _READER, _SHOW),
+    Route("DELETE", _ANY_ITEM, cancel, _OWNER, _CANCEL),
+    Route("PATCH", _ANY_ITEM, edit, _OWNER, _EDIT),
+    Route("GET", "/api/v1/items/?", unfinished, (Scope.READ,), _UNFINISHED),
+    Route("GET", "/api/v1/history/?", history, (Scope.READ,), _HISTORY),
 )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from lq import wire
 from lq.daemon.api.call import Call, Reply
-from lq.daemon.api.router import Route
+from lq.daemon.api.router import Operation, Route
+from lq.errors import Conflict, NotFound, TargetNotAllowed
 from lq.model import QueueEdit, Scope
+from lq.wire import describe
 
 # Up to a segment "items": from there on the path is about the items of a queue.
 _QUEUE = "/api/v1/queues/(?P<queue>(?:(?!/items(?:/|$)).)+)"
@@ -45,11 +47,28 @@ async def delete(call: Call) -> Reply:
     return Reply(wire.encode_cancelled(await call.engine.delete_queue(call.queue, force=force)))
 
 
+_LISTING = Operation("List queues", {200: "Queues"})
+_PAUSE = Operation("Let nothing more start", {200: "Queue"}, (Conflict,), query=describe.PAUSE)
+_RESUME = Operation("End a pause", {200: "Queue"}, (NotFound, Conflict))
+_SHOW = Operation("Show a queue", {200: "Queue"}, (NotFound,))
+_EDIT = Operation(
+    "Change settings of a queue",
+    {200: "Queue"},
+    (Conflict, TargetNotAllowed),
+    document=describe.SETTINGS,
+)
+_DELETE = Operation(
+    "Forget a queue and its settings",
+    {200: "Cancelled"},
+    (NotFound, Conflict),
+    query=describe.FORCE,
+)
+
 ROUTES = (
-    Route("GET", "/api/v1/queues/?", listing, _READ),
-    Route("POST", f"{_QUEUE}/pause", pause, _ADMIN),
-    Route("POST", f"{_QUEUE}/resume", resume, _ADMIN),
-    Route("GET", _QUEUE, show, _READ),
-    Route("PATCH", _QUEUE, edit, _ADMIN),
-    Route("DELETE", _QUEUE, delete, _ADMIN),
+    Route("GET", "/api/v1/queues/?", listing, _READ, _LISTING),
+    Route("POST", f"{_QUEUE}/pause", pause, _ADMIN, _PAUSE),
+    Route("POST", f"{_QUEUE}/resume", resume, _ADMIN, _RESUME),
+    Route("GET", _QUEUE, show, _READ, _SHOW),
+    Route("PATCH", _QUEUE, edit, _ADMIN, _EDIT),
+    Route("DELETE", _QUEUE, delete, _ADMIN, _DELETE),
 )

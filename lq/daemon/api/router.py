@@ -12,10 +12,28 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from lq.daemon.api.call import Call, Reply
-from lq.errors import MethodNotAllowed, NotFound
+from lq.errors import MethodNotAllowed, NotFound, RequestError
 from lq.model import Scope
+from lq.wire.describe import Field
 
 Handler = Callable[[Call], Awaitable[Reply]]
+
+
+class Operation(NamedTuple):
+    """What the description of the API says of a route, where its code does not say it.
+
+    Shape: `answers` names what `wire` encodes by the status that it goes out with; `refusals` are
+    those that neither scopes nor body explain. The body is a `payload`, any bytes, or a JSON
+    `document` with these members, or there is none.
+    """
+
+    summary: str
+    answers: Mapping[int, str]
+    refusals: tuple[type[RequestError], ...] = ()
+    headers: tuple[Field, ...] = ()
+    query: tuple[Field, ...] = ()
+    document: tuple[Field, ...] = ()
+    payload: bool = False
 
 
 class Route(NamedTuple):
@@ -29,6 +47,7 @@ class Route(NamedTuple):
     pattern: str
     handler: Handler
     scopes: tuple[Scope, ...] = ()
+    operation: Operation | None = None
 
 
 class Match(NamedTuple):

@@ -8,8 +8,10 @@ from msgspec.structs import replace
 
 from lq import firing, wire
 from lq.daemon.api.call import Call, Reply
-from lq.daemon.api.router import Route
+from lq.daemon.api.router import Operation, Route
+from lq.errors import Conflict, NotFound, TargetNotAllowed
 from lq.model import PushOutcome, Scope
+from lq.wire import describe
 
 _SCHEDULES = "/api/v1/schedules"
 _BY_KEY = f"{_SCHEDULES}/byKey/(?P<schedule_key>.*)"
@@ -34,7 +36,11 @@ async def create(call: Call) -> Reply:
     schedule, outcome = await call.engine.schedules.create(wanted, call.require_push)
     status = 201 if outcome is PushOutcome.CREATED else 200
     location = ("Location", f"{_SCHEDULES}/{schedule.id}")
-    return Reply(wire.encode_schedule(schedule, call.now, outcome), status, (location,))
+    return Reply(
+        wire.encode_schedule(schedule, call.now, call.engine.redactions, outcome),
+        status,
+        (location,),
+    )
 
 
 async def listing(call: Call) -> Reply:
@@ -42,12 +48,12 @@ async def listing(call: Call) -> Reply:
     if wanted.queue is not None:
         call.require(Scope.READ, queue=wanted.queue)
     page = await call.engine.schedules.list(replace(wanted, queues=call.principal.queues))
-    return Reply(wire.encode_schedules(page, call.now))
+    return Reply(wire.encode_schedules(page, call.now, call.engine.redactions))
 
 
 async def show(call: Call) -> Reply:
     schedule = await call.engine.schedules.get(call.schedule)
-    return Reply(wire.encode_full_schedule(schedule, call.now))
+    return Reply(wire.encode_full_schedule(schedule, call.now, call.engine.redactions))
 
 
 async def edit(call: Call) -> Reply:
@@ -59,30 +65,31 @@ async def edit(call: Call) -> Reply:
     if wanted.push.keys() & _PROVEN and not wanted.push.get("validate", before.validate):
         call.require_trust(queue)
     schedule = await call.engine.schedules.edit(call.schedule, wanted, call.require_push)
-    return Reply(wire.encode_schedule(schedule, call.now))
+    return Reply(wire.encode_schedule(schedule, call.now, call.engine.redactions))
 
 
 async def delete(call: Call) -> Reply:
     schedule = await call.engine.schedules.delete(call.schedule)
-    return Reply(wire.encode_schedule(schedule, call.now))
+    return Reply(wire.encode_schedule(schedule, call.now, call.engine.redactions))
 
 
 async def pause(call: Call) -> Reply:
     wire.refuse_query(call.query)
     schedule = await call.engine.schedules.pause(call.schedule)
-    return Reply(wire.encode_schedule(schedule, call.now))
+    return Reply(wire.encode_schedule(schedule, call.now, call.engine.redactions))
 
 
 async def resume(call: Call) -> Reply:
     wire.refuse_query(call.query)
     schedule = await call.engine.schedules.resume(call.schedule)
-    return Reply(wire.encode_schedule(schedule, call.now))
+    return Reply(wire.encode_schedule(schedule, call.now, call.engine.redactions))
 
 
 async def run(call: Call) -> Reply:
     wire.refuse_query(call.query)
     job = await call.engine.schedules.run_now(call.schedule)
-    return Reply(wire.encode_item(job), 201, (("Location", f"/api/v1/items/{job.id}"),))
+    location = ("Location", f"/api/v1/items/{job.id}")
+    return Reply(wire.encode_item(job, call.engine.redactions), 201, (location,))
 
 
 async def upcoming(call: Call) -> Reply:
@@ -102,18 +109,48 @@ def _explained(wanted: wire.CronQuery, now: int) -> bytes:
     return wire.encode_cron(wanted.rule, wanted.zone, times, now)
 
 
+_BOUND = (NotFound, Conflict)
+_SHOW = Operation("Show a schedule", {200: "FullSchedule"}, (NotFound,))
+_DELETE = Operation("Forget a schedule; items it has made stay", {200: "Schedule"}, _BOUND)
+_EDIT = Operation(
+    "Change a schedule: its headers, and a new payload unless the body is empty",
+    {200: "Schedule"},
+    (*_BOUND, TargetNotAllowed),
+    headers=describe.SCHEDULE_EDIT,
+    payload=True,
+)
+_CREATE = Operation(
+    "Make a schedule, or update the one with this key; the body is its items' payload",
+    {201: "Schedule", 200: "Schedule"},
+    (Conflict, TargetNotAllowed),
+    headers=describe.SCHEDULE,
+    payload=True,
+)
+_LISTING = Operation("List schedules, by key", {200: "Schedules"}, query=describe.SCHEDULES)
+_RUN = Operation(
+    "Make an item of a schedule now, besides the planned ones",
+    {201: "Item"},
+    (*_BOUND, TargetNotAllowed),
+)
+_PAUSE = Operation("Let a schedule make no more items", {200: "Schedule"}, _BOUND)
+_RESUME = Operation("Let a schedule go on from now", {200: "Schedule"}, _BOUND)
+_UPCOMING = Operation(
+    "List the next times of a schedule", {200: "Times"}, (NotFound,), query=describe.TIMES
+)
+_CRON = Operation("Explain a rule without storing it", {200: "Cron"}, query=describe.CRON)
+
 ROUTES = (
-    Route("GET", _BY_KEY, show, _READER),  # first: a key may end like another path
-    Route("DELETE", _BY_KEY, delete, _OWNER),
-    Route("PATCH", _BY_KEY, edit, _OWNER),
-    Route("POST", f"{_SCHEDULES}/?", create, _OWNER),
-    Route("GET", f"{_SCHEDULES}/?", listing, (Scope.READ,)),
-    Route("POST", f"{_SCHEDULE}/run", run, _OWNER),
-    Route("POST", f"{_SCHEDULE}/pause", pause, _OWNER),
-    Route("POST", f"{_SCHEDULE}/resume", resume, _OWNER),
-    Route("GET", f"{_SCHEDULE}/next", upcoming, _READER),
-    Route("GET", _ANY_SCHEDULE, show, _READER),
-    Route("DELETE", _ANY_SCHEDULE, delete, _OWNER),
-    Route("PATCH", _ANY_SCHEDULE, edit, _OWNER),
-    Route("GET", "/api/v1/cron/?", cron),
+    Route("GET", _BY_KEY, show, _READER, _SHOW),  # first: a key may end like another path
+    Route("DELETE", _BY_KEY, delete, _OWNER, _DELETE),
+    Route("PATCH", _BY_KEY, edit, _OWNER, _EDIT),
+    Route("POST", f"{_SCHEDULES}/?", create, _OWNER, _CREATE),
+    Route("GET", f"{_SCHEDULES}/?", listing, (Scope.READ,), _LISTING),
+    Route("POST", f"{_SCHEDULE}/run", run, _OWNER, _RUN),
+    Route("POST", f"{_SCHEDULE}/pause", pause, _OWNER, _PAUSE),
+    Route("POST", f"{_SCHEDULE}/resume", resume, _OWNER, _RESUME),
+    Route("GET", f"{_SCHEDULE}/next", upcoming, _READER, _UPCOMING),
+    Route("GET", _ANY_SCHEDULE, show, _READER, _SHOW),
+    Route("DELETE", _ANY_SCHEDULE, delete, _OWNER, _DELETE),
+    Route("PATCH", _ANY_SCHEDULE, edit, _OWNER, _EDIT),
+    Route("GET", "/api/v1/cron/?", cron, (), _CRON),
 )

@@ -2,6 +2,9 @@
 
 Below `web.Application` on purpose: routing needs the raw path, and a push is measured. An
 answer of ours costs a third of what a `web.Response` does.
+
+Invariant: a connection counts for its address until the work on its last request has ended, so
+that nobody gets more done by hanging up.
 """
 
 from __future__ import annotations
@@ -10,25 +13,29 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from lq.daemon.api.call import Reply
+from lq.daemon.api.limits import Connections
+from lq.daemon.api.peer import credentials
 
-KEEPALIVE_S: Final = 15.0
 LINGER_S: Final = 2.0
 """How long a refused body is read and thrown away, so that its sender gets to see the answer."""
 MAX_LINE: Final = 8190
 """Bytes of a request line or header: an encoded key takes 1.5 KiB, an item's headers 8."""
+HOLD_S: Final = 0.5
+"""How late an answer is that is held back. With the connections that one address may have, this
+bounds how much junk it can have answered in a second."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Refusal = Callable[[web.BaseRequest], "Answer"]
+Leave = Callable[[], None]
 
 # Any, because aiohttp means None by "no access log" but does not say so in its types.
 _OPTIONS: Final[Mapping[str, Any]] = {
-    "keepalive_timeout": KEEPALIVE_S,
     "lingering_time": LINGER_S,
     "auto_decompress": False,
     "access_log": None,
@@ -41,10 +48,11 @@ _STATUS_LINES: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n" for s in H
 class Answer(web.StreamResponse):
     """A complete answer: head and body leave in one write."""
 
-    def __init__(self, message: bytes, *, status: int, keep_alive: bool) -> None:
+    def __init__(self, message: bytes, *, status: int, keep_alive: bool, hold: bool) -> None:
         super().__init__(status=status)
         self._message = message
         self._keeps_alive = keep_alive
+        self._hold = hold
 
     @property
     def keep_alive(self) -> bool:
@@ -55,6 +63,8 @@ class Answer(web.StreamResponse):
         return self._writer
 
     async def write_eof(self, data: bytes = b"") -> None:
+        if self._hold:
+            await asyncio.sleep(HOLD_S)
         await self._writer.write(self._message)
         await self._writer.write_eof()
         transport = self._writer.transport
@@ -72,10 +82,26 @@ class Printer:
 
     def answer(self, request: web.BaseRequest, reply: Reply, request_id: str, now: int) -> Answer:
         """The answer to a request. Shape: to HEAD, the head of what a GET would get."""
+        keep_alive = request.keep_alive and not reply.close
+        head = self._head(reply, request_id, now)
+        if not keep_alive:
+            head += "Connection: close\r\n"
+        elif request.version < (1, 1):
+            head += "Connection: keep-alive\r\n"
+        body = b"" if request.method == "HEAD" else reply.body
+        message = b"%b\r\n%b" % (head.encode(), body)
+        return Answer(message, status=reply.status, keep_alive=keep_alive, hold=reply.hold)
+
+    def farewell(self, reply: Reply, request_id: str, now: int) -> bytes:
+        """A reply to somebody who is not let in, before any request."""
+        head = self._head(reply, request_id, now) + "Connection: close\r\n"
+        return b"%b\r\n%b" % (head.encode(), reply.body)
+
+    def _head(self, reply: Reply, request_id: str, now: int) -> str:
+        """The lines of the head that are the same for every kind of connection."""
         if now // 1000 != self._second:
             self._second = now // 1000
             self._date = formatdate(self._second, usegmt=True)
-        keep_alive = request.keep_alive and not reply.close
         head = (
             f"{_STATUS_LINES[reply.status]}Server: lq\r\nContent-Type: {reply.content_type}\r\n"
             f"Content-Length: {len(reply.body)}\r\nDate: {self._date}\r\n"
@@ -83,34 +109,87 @@ class Printer:
         )
         for name, value in reply.headers:
             head += f"{name}: {value}\r\n"
-        if not keep_alive:
-            head += "Connection: close\r\n"
-        elif request.version < (1, 1):
-            head += "Connection: keep-alive\r\n"
-        body = b"" if request.method == "HEAD" else reply.body
-        message = b"%b\r\n%b" % (head.encode(), body)
-        return Answer(message, status=reply.status, keep_alive=keep_alive)
+        return head
 
 
 class Server(web.Server):
     """Listens with our limits, and answers malformed HTTP the way we answer anything else."""
 
-    def __init__(self, handler: Handler, refuse: Refusal) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        refuse: Refusal,
+        *,
+        header_timeout_s: float,
+        slots: Connections | None,
+        turn_away: Callable[[], bytes],
+    ) -> None:
+        """Shape: without `slots` nobody is counted, nor told what `turn_away` gives."""
         super().__init__(handler)
-        self._refuse = refuse
+        self.slots = slots
+        self.refuse = refuse
+        self.turn_away = turn_away
+        self.header_timeout_s = header_timeout_s
 
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self, self._refuse)
+    def __call__(self) -> Connection:
+        return Connection(self)
 
 
-class _Connection(web.RequestHandler):
-    def __init__(self, server: web.Server, refuse: Refusal) -> None:
+class Connection(web.RequestHandler):
+    """One connection. `peer` is the address at its other end, or the user and process there."""
+
+    def __init__(self, server: Server) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
+            keepalive_timeout=server.header_timeout_s,
             **_OPTIONS,
         )
-        self._refuse = refuse
+        self.peer = ""
+        self._server = server
+        self._counted = False
+
+    def count(self, peer: str) -> bool:
+        """Count it for an address; False when there are too many."""
+        self.peer = peer
+        self._counted = self._server.slots is None or self._server.slots.admit(peer, self)
+        return self._counted
+
+    def leave(self) -> None:
+        """Count it no longer."""
+        if self._server.slots is not None:
+            self._server.slots.leave(self)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for another request."""
+        waiter = self._waiter
+        return self._request_count > 0 and waiter is not None and not waiter.done()
+
+    def end(self) -> None:
+        """Close it, idle as it is."""
+        self.force_close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._server.slots is None:
+            self.peer = credentials(transport.get_extra_info("socket"))
+        elif not self._counted and not self.count(address_of(transport.get_extra_info("peername"))):
+            self._turn_away(cast(asyncio.Transport, transport))  # uvloop's only acts as one
+            return
+        super().connection_made(transport)
+
+    def _turn_away(self, transport: asyncio.Transport) -> None:
+        self.force_close()  # so that what still comes is not read
+        transport.write(self._server.turn_away())
+        transport.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        working = self._task_handler
+        super().connection_lost(exc)
+        if working is None:
+            self.leave()
+        else:
+            working.add_done_callback(lambda _: self.leave())
 
     def handle_error(
         self,
@@ -122,4 +201,9 @@ class _Connection(web.RequestHandler):
         """Answer what aiohttp's parser refused; what we raise ourselves never gets here."""
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
-        return self._refuse(request)
+        return self._server.refuse(request)
+
+
+def address_of(name: object) -> str:
+    """The address in a socket's name; "" when the other end has gone already."""
+    return str(name[0]) if isinstance(name, tuple) else ""

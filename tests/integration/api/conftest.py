@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from ipaddress import ip_network
+from typing import Any, Protocol
 
 import pytest
 
 from lq.clock import SystemClock
-from lq.config import Config, EgressConfig, Validate
+from lq.config import Config, EgressConfig, Limits, Validate
 from lq.daemon.api.app import Api
 from lq.daemon.main import Daemon, daemon
 from lq.model import Scope
@@ -98,14 +100,33 @@ async def owner(running: Daemon) -> AsyncIterator[Peer]:
     await peer.close()
 
 
+class Door(Protocol):
+    """Opens the API on another port, with limits and proxies of its own, for an admin."""
+
+    async def __call__(self, *proxies: str, **limits: int) -> Peer: ...
+
+
 @pytest.fixture
-async def hasty(running: Daemon, api: Peer, clock: SteppedClock) -> AsyncIterator[Peer]:
-    """An admin on another port, where a body has a moment to arrive and no more."""
-    loop = asyncio.get_running_loop()
-    protocol = Api(running.engine, clock=clock, body_timeout_s=0.05).server(trusted=False)
-    server = await loop.create_server(protocol, "127.0.0.1", 0)
-    peer = Peer(port=server.sockets[0].getsockname()[1], token=api.token)
-    yield peer
-    await peer.close()
-    server.close()
-    await protocol.shutdown(1)
+async def door(running: Daemon, api: Peer, clock: SteppedClock) -> AsyncIterator[Door]:
+    async with contextlib.AsyncExitStack() as opened:
+
+        async def open_door(*proxies: str, **limits: int) -> Peer:
+            trusted = [ip_network(proxy) for proxy in proxies]
+            served = Api(
+                running.engine, clock=clock, limits=Limits(**limits), trusted_proxy=trusted
+            )
+            protocol = served.server(trusted=False)
+            opened.push_async_callback(protocol.shutdown, 1)
+            server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+            opened.callback(server.close)
+            peer = Peer(port=server.sockets[0].getsockname()[1], token=api.token)
+            opened.push_async_callback(peer.close)
+            return peer
+
+        yield open_door
+
+
+@pytest.fixture
+async def hasty(door: Door) -> Peer:
+    """An admin where a body has a moment to arrive and no more."""
+    return await door(body_timeout_ms=50)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from . import described
+
 GIVE_UP_S = 10
 WAITING = ("x-lq-target: https://example.com/hook", "x-lq-delay: 1h")
 """Headers of a push that stays where it is."""
@@ -68,15 +70,27 @@ class Connection:
 class Peer:
     """Somebody who talks to the API over TCP or its unix socket, as the owner of a token."""
 
-    def __init__(self, *, port: int = 0, socket_path: str = "", token: str = "") -> None:
+    def __init__(
+        self, *, port: int = 0, socket_path: str = "", token: str = "", source: str = ""
+    ) -> None:
+        """Shape: `source` is the address that it has; any will do if it is not said."""
         self._port = port
+        self._source = source
         self._socket_path = socket_path
         self.token = token
         self._connections: list[Connection] = []
 
     def having(self, token: str) -> Peer:
         """The same with another token ("" for none)."""
-        peer = Peer(port=self._port, socket_path=self._socket_path, token=token)
+        peer = Peer(
+            port=self._port, socket_path=self._socket_path, token=token, source=self._source
+        )
+        peer._connections = self._connections
+        return peer
+
+    def at(self, source: str) -> Peer:
+        """The same at another address."""
+        peer = Peer(port=self._port, token=self.token, source=source)
         peer._connections = self._connections
         return peer
 
@@ -84,7 +98,8 @@ class Peer:
         if self._socket_path:
             streams = await asyncio.open_unix_connection(self._socket_path)
         else:
-            streams = await asyncio.open_connection("127.0.0.1", self._port)
+            mine = (self._source, 0) if self._source else None
+            streams = await asyncio.open_connection("127.0.0.1", self._port, local_addr=mine)
         connection = Connection(*streams)
         self._connections.append(connection)
         return connection
@@ -104,10 +119,15 @@ class Peer:
         """Send `METHOD /path` with these header lines, a length, and the token.
 
         Shape: `/path` is sent as it is; without a slash it is one below `/api/v1/`.
+        The answer is one that the description of the API knows.
         """
         connection = await self.connect()
-        await connection.send(self.written(request_line, *headers, body=body))
-        return await connection.receive(to_head=request_line.startswith("HEAD "))
+        written = self.written(request_line, *headers, body=body)
+        await connection.send(written)
+        answer = await connection.receive(to_head=request_line.startswith("HEAD "))
+        method, target, _ = written.decode("latin-1").split(" ", 2)
+        described.check(method, target, answer.status, answer.headers["content-type"], answer.body)
+        return answer
 
     def written(self, request_line: str, *headers: str | bytes, body: bytes = b"") -> bytes:
         """The bytes of a request."""

@@ -79,6 +79,19 @@ async def test_a_revoked_token_is_no_token(api: Peer) -> None:
     assert (await pusher.ask("GET info")).status == 401
 
 
+async def test_a_token_revoked_while_its_request_runs_ends_with_that(api: Peer) -> None:
+    pusher = await token(api, "push")
+    connection = await pusher.connect()
+    slow = pusher.written("POST queues/q/items", *WAITING, "Expect: 100-continue", body=b"slow")
+    await connection.send(slow[:-4])
+    assert (await connection.receive()).status == 100
+    assert (await api.ask("DELETE tokens/push-token")).status == 200
+    await connection.send(b"slow")
+    assert (await connection.receive()).status == 201
+    await connection.send(pusher.written("POST queues/q/items", *WAITING))
+    assert (await connection.receive()).status == 401
+
+
 async def test_an_expired_token_is_no_token(api: Peer, pass_time: Callable[[int], None]) -> None:
     body = b'{"name": "short", "scopes": ["read"], "expires": "1h"}'
     reader = api.having((await api.ask("POST tokens", body=body)).json["token"])

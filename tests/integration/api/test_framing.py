@@ -7,6 +7,9 @@ import pytest
 from .raw import WAITING, Peer
 
 PUSH = b"POST /api/v1/queues/q/items HTTP/1.1\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = PUSH + b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+NO_BODY = b"\r\n\r\n0\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -30,6 +33,44 @@ PUSH = b"POST /api/v1/queues/q/items HTTP/1.1\r\n"
         b"FETCH /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        PUSH + b"Host: x\r\nContent-Length: 3, 3\r\n\r\nabc",
+        PUSH + b"Host: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+        PUSH + b"Host: x\r\nContent-Length: -1\r\n\r\n",
+        PUSH + b"Host: x\r\nContent-Length:\r\n\r\n",
+        PUSH + b"Host: x\r\nContent-Length: 1_0\r\n\r\n0123456789",
+        PUSH + b"Host: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        PUSH + b"Host: x\r\nContent-Length: \xd9\xa3\r\n\r\nabc",
+        PUSH + b"Host: x\r\nContent-Length : 3\r\n\r\nabc",
+        PUSH + b"Host: x\r\nTransfer-Encoding: chunked, identity" + NO_BODY,
+        PUSH + b"Host: x\r\nTransfer-Encoding: identity\r\n\r\n",
+        PUSH + b"Host: x\r\nTransfer-Encoding: gzip, chunked" + NO_BODY,
+        PUSH + b"Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked" + NO_BODY,
+        PUSH + b"Host: x\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked" + NO_BODY,
+        PUSH + b"Host: x\r\nTransfer-Encoding:\x0bchunked" + NO_BODY,
+        PUSH + b'Host: x\r\nTransfer-Encoding: "chunked"' + NO_BODY,
+        PUSH.replace(b"1.1", b"1.0") + b"Host: x\r\nTransfer-Encoding: chunked" + NO_BODY,
+        HEALTH + b"x-a\r\n\r\n",
+        HEALTH + b": 1\r\n\r\n",
+        HEALTH + b"x a: 1\r\n\r\n",
+        HEALTH + b"x-a : 1\r\n\r\n",
+        HEALTH + b"x\xff: 1\r\n\r\n",
+        HEALTH + b"x-a: 1\rx-b: 2\r\n\r\n",
+        HEALTH + b"x-a: \x01\r\n\r\n",
+        HEALTH + b"x-a: \x7f\r\n\r\n",
+        HEALTH + b"x-a: " + b"x" * 65_536 + b"\r\n\r\n",
+        HEALTH + b"".join(b"x-%d: 1\r\n" % number for number in range(200)) + b"\r\n",
+        b"GET /health\0z HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /\x1b[31m HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /health z HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1 \r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.2\r\nHost: x\r\n\r\n",
+        b"GET /healthz http/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz\r\n\r\n",
+        b"get /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://[::1/healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
 async def test_what_is_not_http_is_refused_in_json_and_closed(
@@ -42,6 +83,46 @@ async def test_what_is_not_http_is_refused_in_json_and_closed(
     assert answer.issues == ["request"]
     assert answer.headers["x-request-id"] == answer.json["instance"]
     assert await connection.ended()
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"-1\r\n",
+        b"0x1\r\na\r\n0\r\n\r\n",
+        b"1\na\n0\n\n",
+        b"1;\na\r\n0\r\n\r\n",
+        b"1 \r\na\r\n0\r\n\r\n",
+        b"1\r\nab\r\n0\r\n\r\n",
+        b"\r\n0\r\n\r\n",
+        b"g\r\n",
+    ],
+)
+async def test_chunks_that_are_none_store_nothing(api: Peer, chunks: bytes) -> None:
+    connection = await api.connect()
+    named = (
+        b"Host: x\r\n" + "\r\n".join((f"Authorization: Bearer {api.token}", *WAITING, "")).encode()
+    )
+    await connection.send(CHUNKED.replace(b"Host: x\r\n", named) + chunks)
+    assert (await connection.receive()).status == 400
+    assert await connection.ended()
+    assert (await api.ask("GET queues")).json == []
+
+
+async def test_what_follows_a_request_on_its_connection_is_judged_by_itself(api: Peer) -> None:
+    connection = await api.connect()
+    await connection.send(HEALTH + b"\r\n")
+    assert (await connection.receive()).status == 200
+    await connection.send(b"smuggled GET /api/v1/queues HTTP/1.1\r\n\r\n")
+    assert (await connection.receive()).status == 400
+    assert await connection.ended()
+
+
+@pytest.mark.parametrize("target", ["*", "evil.example:443", "/"])
+async def test_lq_is_no_proxy(api: Peer, target: str) -> None:
+    for method in ("CONNECT", "OPTIONS", "TRACE"):
+        answer = await api.raw(api.written(f"{method} /").replace(b" / ", f" {target} ".encode()))
+        assert answer.status in {400, 404, 405}
 
 
 async def test_the_authority_of_an_absolute_target_decides_nothing(api: Peer) -> None:

@@ -8,7 +8,6 @@ import os
 import pytest
 
 from lq import __version__
-from lq.signature import webhook_secret
 
 from .given import token
 from .raw import Peer
@@ -20,12 +19,6 @@ async def test_info_tells_an_admin_more(api: Peer) -> None:
     body = b'{"name": "reader", "scopes": ["read"]}'
     reader = api.having((await api.ask("POST tokens", body=body)).json["token"])
     assert set((await reader.ask("GET info")).json) == {"version", "now"}
-
-
-async def test_the_secret_in_both_its_forms(api: Peer) -> None:
-    answer = await api.ask("GET secret")
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.json["webhookSecret"] == webhook_secret(answer.json["secret"])
 
 
 async def test_a_token_is_shown_once(api: Peer) -> None:
