@@ -288,8 +288,19 @@ class Client:
         return self._dict("DELETE", f"/tokens/{_quoted('name', name)}")
 
     def secret(self) -> Json:
-        """The signing secrets: `secret`, and `webhookSecret` for Standard Webhooks."""
+        """The signing secrets: `secret`, `webhookSecret` for Standard Webhooks, and `older`.
+
+        Shape: each of `older`, if there are any, has the same two, and `until`.
+        """
         return self._dict("GET", "/secret")
+
+    def rotate_secret(self, overlap_ms: int | None = None) -> Json:
+        """Make a new signing secret; the old one stays valid for the overlap, a day by default."""
+        return self._dict("POST", f"/secret/rotate{_query({'overlap': _duration(overlap_ms)})}")
+
+    def revoke_old_secrets(self) -> Json:
+        """Let all signing secrets but the newest retire now."""
+        return self._dict("POST", "/secret/revoke-old")
 
     def reload(self, *, dry: bool = False) -> Json:
         """Apply lq.toml as it is now, or only tell what that would change."""

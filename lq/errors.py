@@ -151,9 +151,15 @@ class TargetNotAllowed(RequestError):
 
 
 class RateLimited(RequestError):
+    """Too much of the same from one address; `retry_after_s` says when it may go on."""
+
     type = "RATE_LIMITED"
     status = 429
     title = "Too many requests"
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after_s: int = 1) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class StorageFull(RequestError):

@@ -123,9 +123,12 @@ class UrlServer:
             return self._secured(connection) if self._tls else connection
         except (OSError, UnicodeError) as error:
             reason = _reason(error) if isinstance(error, OSError) else "not a host name"
+            hint = "Check LQ_API_URL (or --url), and that the daemon runs there."
+            if distrust := getattr(error, "verify_message", None):
+                reason = f"its certificate is not to be trusted ({distrust})"
+                hint = "Use the name it was made for; SSL_CERT_FILE can name an authority of yours."
             raise Unreachable(
-                f"cannot reach the daemon at {self.where}: {reason}",
-                hint="Check LQ_API_URL (or --url), and that the daemon runs there.",
+                f"cannot reach the daemon at {self.where}: {reason}", hint=hint
             ) from None
 
     def _secured(self, connection: socket.socket) -> socket.socket:

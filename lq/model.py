@@ -361,6 +361,7 @@ class QueueSettings(Struct, frozen=True, kw_only=True):
     retry: RetryPolicy | None = None
     timeout_ms: int | None = None
     validate: str | None = None  # "head" or "none"; only from lq.toml
+    redact: tuple[str, ...] | None = None  # "body", "response", "header:NAME"; only from lq.toml
 
 
 class QueueEdit(Struct, frozen=True, kw_only=True):
@@ -549,6 +550,19 @@ class Token(Struct, frozen=True, kw_only=True):
     expires_at: int | None = None
     revoked_at: int | None = None
     used_at: int | None = None
+
+
+class Secret(Struct, frozen=True):
+    """A signing secret.
+
+    Shape: `until` is when it retires; None for the newest one, which stays until it is rotated.
+    """
+
+    text: str
+    until: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Secret(until={self.until})"  # records are printed; secrets are not
 
 
 class Principal(Struct, frozen=True):

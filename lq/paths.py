@@ -68,8 +68,8 @@ def places(source: Source | None, environ: Mapping[str, str]) -> Places:
 
     Raises: ConfigError when the socket's path is too long to be one.
     """
-    data_dir = _configured("data_dir", source, environ) or default_data_dir(environ)
-    socket = _configured("socket", source, environ)
+    data_dir = configured(("data_dir",), source, environ) or default_data_dir(environ)
+    socket = configured(("socket",), source, environ)
     if socket is None:
         return Places(data_dir, default_sockets(data_dir, environ))
     if not fits(socket):
@@ -119,16 +119,20 @@ def fits(socket: Path) -> bool:
     return len(os.fsencode(socket)) <= MAX_SOCKET_BYTES
 
 
-def _configured(key: str, source: Source | None, environ: Mapping[str, str]) -> Path | None:
+def configured(
+    key: tuple[str, ...], source: Source | None, environ: Mapping[str, str]
+) -> Path | None:
     """A path from the environment (relative to where we are) or the file (to where that is)."""
-    if value := environ.get(f"LQ_{key.upper()}"):
+    if value := environ.get(f"LQ_{'_'.join(key).upper()}"):
         return _absolute(value, Path.cwd(), environ)
-    if source is None or key not in source.table:
+    found: Any = source.table if source else None
+    for part in key:
+        found = found.get(part) if isinstance(found, dict) else None
+    if source is None or found is None:
         return None
-    value = source.table[key]
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{source.path}: {key}: expected a path")
-    return _absolute(value, Path.cwd() / source.path.parent, environ)
+    if not isinstance(found, str) or not found:
+        raise ConfigError(f"{source.path}: {'.'.join(key)}: expected a path")
+    return _absolute(found, Path.cwd() / source.path.parent, environ)
 
 
 def _absolute(path: str, base: Path, environ: Mapping[str, str]) -> Path:

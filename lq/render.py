@@ -96,6 +96,18 @@ def state_line(item: Json) -> str:
     return f"{item['id']} is {item['state']} after {tries} attempt{plural}{error}"
 
 
+def secret_lines(secrets: Json, form: str | None, now: int) -> list[str]:
+    """What else is valid besides the newest signing secret, and until when.
+
+    Shape: `form` is the member that is shown, None to show no secret.
+    """
+    return [
+        f"{clean(old[form]) if form else 'An older one'} is valid until"
+        f" {describe_instant(parse_rfc3339(old['until']), now)}"
+        for old in secrets.get("older", ())
+    ]
+
+
 # Details
 
 
@@ -121,6 +133,7 @@ def item_details(item: Json, now: int) -> list[tuple[str, str]]:
         ("labels", ", ".join(item.get("labels", ()))),
         ("headers", ", ".join(f"{n}: {v}" for n, v in item.get("headers", {}).items())),
         ("payload", _payload(item)),
+        ("redacted", ", ".join(item.get("redacted", ()))),
     ]
     return _present(details)
 
@@ -139,6 +152,7 @@ def queue_details(queue: Json, now: int) -> list[tuple[str, str]]:
         ("concurrency", queue.get("concurrency")),
         ("retry", queue.get("retryPolicy")),
         ("timeout", queue.get("timeout")),
+        ("redact", ", ".join(queue.get("redact", ()))),
     ]
     return _present(details)
 

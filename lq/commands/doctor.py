@@ -91,6 +91,7 @@ def examine(path: str | None, url: str | None, token: str | None) -> Iterator[Fi
         yield from examine_folder(config.data_dir)
         yield from examine_secret(config.data_dir / "secret")
         yield from examine_socket(config.socket)
+        yield examine_listening(config)
     yield from examine_daemon(common.connect(path, url, token), config if local else None)
 
 
@@ -154,6 +155,23 @@ def examine_socket(socket: Path) -> Iterator[Finding]:
         yield Finding("socket", f"{socket} is open to other users, and it needs no token", cure)
     else:
         yield Finding("socket", f"{socket} is yours alone")
+
+
+def examine_listening(config: Config) -> Finding:
+    """Whether the daemon may listen where it is told to, with the certificate it is given."""
+    from lq import exposure
+
+    check = "listen"
+    try:
+        exposure.check(config)
+        tls = exposure.server_context(config)
+    except ConfigError as error:
+        return Finding(check, error.message, error.hint or "Correct it there.")
+    reach = "other machines too" if exposure.is_exposed(config) else "this machine alone"
+    how = "https" if tls else "http"
+    if config.trusted_proxy and not tls:
+        how += " behind a proxy"
+    return Finding(check, f"{config.listen} is open to {reach}, by {how}")
 
 
 def examine_daemon(client: Client, config: Config | None) -> Iterator[Finding]:

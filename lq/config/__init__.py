@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from lq import paths, toml
 from lq.backoff import MAX_RETRIES
+from lq.config.doors import FILE, LIMITS, PROXIES, TLS, Limits, Network, Tls
 from lq.config.kinds import (
     ATTEMPT,
     CONCURRENCY,
@@ -42,6 +43,7 @@ from lq.config.kinds import (
     words_of,
 )
 from lq.config.schedules import FileSchedule, read_schedules
+from lq.config.secrets import REDACT, SECRETS, Secrets
 from lq.errors import ConfigError
 from lq.model import QueueSettings
 from lq.wire import check_queue
@@ -52,7 +54,11 @@ __all__ = [
     "EgressConfig",
     "FileSchedule",
     "HistoryConfig",
+    "Limits",
+    "Network",
     "RetryConfig",
+    "Secrets",
+    "Tls",
     "Validate",
     "differences",
     "load",
@@ -68,6 +74,8 @@ class Dispatch(Struct, frozen=True, kw_only=True):
     queue_concurrency: int = 16  # calls in flight per queue that does not say otherwise
     timeout_ms: int = MINUTE  # one attempt
     drain_timeout_ms: int = 30 * SECOND  # what a stop grants to running attempts
+    resolve: tuple[str, ...] = ()  # addresses of names, as host:port:address
+    ca_file: Path | None = None  # the authorities that vouch for targets, not the system's
 
 
 class EgressConfig(Struct, frozen=True, kw_only=True):
@@ -114,8 +122,12 @@ class Config(Struct, frozen=True, kw_only=True):
     data_dir: Path
     socket: Path
     listen: str = "127.0.0.1:7420"
+    trusted_proxy: tuple[Network, ...] = ()  # whose X-Forwarded-For is believed
     max_payload: int = 1 << 20  # bytes
     log_level: str = "info"
+    tls: Tls = Tls()
+    limits: Limits = Limits()
+    secrets: Secrets = Secrets()
     dispatch: Dispatch = Dispatch()
     egress: EgressConfig = EgressConfig()
     validate: Validate = Validate()
@@ -151,6 +163,10 @@ def load(path: str | None, environ: Mapping[str, str]) -> Config:
     if source:
         settings.add_file(source)
     settings.add_variables(environ)
+    for key in _FILES:
+        if key in settings.values:
+            given = settings.values[key]
+            settings.values[key] = paths.configured(key, source, environ) if given else None
     where = paths.places(source, environ)
     return settings.build(where, source.path if source else None)
 
@@ -171,13 +187,21 @@ _TOP: Mapping[str, Kind] = {
         as_number,
     ),
     "log_level": choice("debug", "info", "warning", "error"),
+    "trusted_proxy": PROXIES,
 }
 _TABLES: Mapping[str, Mapping[str, Kind]] = {
+    "tls": TLS,
+    "limits": LIMITS,
+    "secrets": SECRETS,
     "dispatch": {
         "concurrency": CONCURRENCY,
         "queue_concurrency": CONCURRENCY,
         "timeout": ATTEMPT,
         "drain_timeout": duration(0, DAY, 'from 0s to 24h, such as "30s"'),
+        "resolve": Kind(
+            'a list of addresses for names such as ["example.com:443:127.0.0.1"]', texts, words_of
+        ),
+        "ca_file": FILE,
     },
     "egress": {
         "mode": choice("public"),
@@ -208,9 +232,14 @@ _QUEUE: Mapping[str, Kind] = {
     "retry": RETRY,
     "timeout": ATTEMPT,
     "validate": VALIDATE,
+    "redact": REDACT,
 }
 
 KeyPath = tuple[str, ...]
+_FILES: tuple[KeyPath, ...] = (
+    *(("tls", "cert"), ("tls", "key")),
+    *(("dispatch", "ca_file"), ("secrets", "key_file")),
+)
 _KINDS: Mapping[KeyPath, Kind] = {(name,): kind for name, kind in _TOP.items()} | {
     (table, name): kind for table, kinds in _TABLES.items() for name, kind in kinds.items()
 }
@@ -221,12 +250,17 @@ _SEE = "lq.toml.example shows every key with its default."
 
 
 def differences(old: Config, new: Config) -> tuple[str, ...]:
-    """The dotted keys, schedules apart, whose values differ: what a running daemon has not seen."""
+    """The dotted keys whose values differ, but those that a running daemon follows.
+
+    Shape: it follows the schedules, and another certificate where it has one.
+    """
     found = []
     for name in Config.__struct_fields__:
         if name in {"schedules", "origin", "path"}:
             continue
         before, after = getattr(old, name), getattr(new, name)
+        if name == "tls" and bool(before.cert) == bool(after.cert):
+            continue
         if isinstance(before, Struct):
             members = before.__struct_fields__
             pairs = [(f"{name}.{m}", getattr(before, m), getattr(after, m)) for m in members]
@@ -307,6 +341,7 @@ class _Settings:
         queues = {
             name: QueueSettings(**self._members(("queues", name), _QUEUE)) for name in self.queues
         }
+        self._refuse_half_of_tls()
         top = self._members((), _TOP) | {"data_dir": where.data_dir, "socket": where.sockets[0]}
         return Config(
             **top,
@@ -316,6 +351,13 @@ class _Settings:
             origin=MappingProxyType(self.origin),
             path=file,
         )
+
+    def _refuse_half_of_tls(self) -> None:
+        given = [name for name in TLS if self.values.get(("tls", name))]
+        if len(given) == 1:
+            (missing,) = TLS.keys() - given
+            at = self.origin[f"tls.{given[0]}"]
+            raise ConfigError(f"{at}: [tls] {given[0]}: needs {missing} beside it", hint=_SEE)
 
     def _members(self, table: KeyPath, kinds: Mapping[str, Kind]) -> dict[str, Any]:
         return {
@@ -387,6 +429,9 @@ def _named(path: KeyPath) -> str:
 
 
 _STRUCTS: Mapping[str, Callable[..., Any]] = {
+    "tls": Tls,
+    "limits": Limits,
+    "secrets": Secrets,
     "dispatch": Dispatch,
     "egress": EgressConfig,
     "validate": Validate,

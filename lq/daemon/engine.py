@@ -29,6 +29,7 @@ from lq.daemon.lanes import Lanes
 from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.schedules import Schedules
+from lq.daemon.secret import Ring
 from lq.daemon.store import Store
 from lq.errors import (
     ConfigError,
@@ -84,7 +85,7 @@ class Engine:
         self,
         *,
         config: Config,
-        secret: str,
+        ring: Ring,
         store: Store,
         clock: Clock,
         events: Events,
@@ -95,12 +96,13 @@ class Engine:
         resolver: Resolver,
         firer: Firer,
         load_config: Callable[[], Config],
+        prepare: Callable[[Config], Callable[[], None]],
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.max_payload = config.max_payload
         self.data_dir = config.data_dir
         self._config = config
-        self._secret = secret
+        self.ring = ring
         self._store = store
         self._clock = clock
         self._events = events
@@ -119,6 +121,7 @@ class Engine:
             gate=self._refuse_when_stopping,
         )
         self._load_config = load_config
+        self._prepare = prepare
         self._entropy = entropy
         self._keyring = auth.Keyring(())
         self._touched: dict[str, int] = {}
@@ -341,7 +344,7 @@ class Engine:
         return token
 
     async def reload(self, *, dry: bool) -> Reload:
-        """Read lq.toml again, whole, and bring schedules and time zones to what they are now.
+        """Read lq.toml again, whole: follow its schedules, and take certificate and zones anew.
 
         Shape: with `dry` nothing is changed. Raises: Conflict when the file cannot be followed;
         then nothing was changed.
@@ -349,10 +352,12 @@ class Engine:
         self._refuse_when_stopping()
         try:
             config = await asyncio.to_thread(self._load_config)
+            use = await asyncio.to_thread(self._prepare, config)
             changes = await self.schedules.apply(config.schedules, dry=dry)
         except ConfigError as error:
             raise Conflict(error.message, hint="nothing was changed") from error
         if not dry:
+            use()
             forget_zones()
             await self._firer.look_up_zones()
         return Reload(tuple(changes), differences(self._config, config))
@@ -366,9 +371,10 @@ class Engine:
             self._in_background(self._store.touch_token(found.digest, now))
         return Principal(found.name, found.scopes, found.queues)
 
-    def secret(self) -> str:
-        """The signing secret."""
-        return self._secret
+    def redactions(self, queue: str) -> tuple[str, ...]:
+        """What of a queue's items is not shown."""
+        configured = self._config.queues.get(queue)
+        return (configured and configured.redact) or ()
 
     def health(self) -> Health:
         """How the daemon is, from what it noticed last."""

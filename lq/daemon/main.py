@@ -14,49 +14,51 @@ import gc
 import logging
 import os
 import random
+import resource
 import shutil
 import signal
 import socket
-import stat
+import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
 
-from aiohttp import web
-
-from lq import __version__
+from lq import __version__, exposure
 from lq.backoff import Curve
 from lq.clock import Clock, SystemClock
 from lq.config import Config, load
 from lq.daemon.api.app import Api
+from lq.daemon.cipher import read_seal
 from lq.daemon.dispatcher import Dispatcher
-from lq.daemon.egress import Egress, parse_target
+from lq.daemon.egress import Egress, parse_pins, parse_target
 from lq.daemon.endpoints import Endpoints
 from lq.daemon.engine import Engine
 from lq.daemon.events import Events
 from lq.daemon.firer import Firer
 from lq.daemon.lanes import Lanes
+from lq.daemon.listen import Certificate, listening
 from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
-from lq.daemon.secret import load_secret
+from lq.daemon.secret import open_ring
 from lq.daemon.store import Store
 from lq.daemon.store.sqlite import open_store as open_sqlite
+from lq.daemon.targets.connect import is_this_machine, tls_context
 from lq.daemon.targets.http import HttpTarget
+from lq.daemon.targets.names import GetAddrInfo
 from lq.daemon.targets.request import Signer
-from lq.errors import ConfigError, InUse, RequestError, StartError
+from lq.errors import ConfigError, RequestError, StartError
+from lq.model import Job
 
 log = logging.getLogger("lq")
 
-_BACKLOG = 1024
-# What a stop grants, once the calls have ended, to requests under way: a peer that sends its
-# body slowly, or does not read its answer, must not hold it up.
-_LAST_ANSWERS_S = 1.0
+_OTHER_FILES = 256  # the database, names being looked up, HEADs, the owner on the unix socket
 
 
 def serve(config: Config) -> int:
     """Run the daemon until it is told to stop; the exit code of the process."""
     os.umask(0o077)
+    _raise_file_limit(config)
     # What is loaded by now stays; of what a call makes, hardly anything is a cycle. Looking
     # for cycles every 700 objects took a seventh of the time of a call.
     gc.freeze()
@@ -110,21 +112,30 @@ async def daemon(
     clock: Clock | None = None,
     open_store: Callable[[Path], Awaitable[Store]] = open_sqlite,
     load_config: Callable[[], Config] | None = None,
+    getaddrinfo: GetAddrInfo = socket.getaddrinfo,
 ) -> AsyncIterator[Daemon]:
     """The whole daemon, serving while the context is open, drained and closed at its end.
 
     Shape: `open_store` opens the store of a data folder, `load_config` reads the configuration
-    again for a reload. Raises: StartError (in a group, when
-    it comes from a service that died on the way).
+    again for a reload, `getaddrinfo` finds the addresses of names. Raises: StartError (in a
+    group, when it comes from a service that died on the way).
     """
     clock = clock or SystemClock()
-    egress = _egress(config)
+    egress, authorities = _egress(config), _authorities(config)
+    exposure.check(config)
+    certificate = Certificate(config)
     store = await open_store(_data_dir(config))
     async with contextlib.AsyncExitStack() as opened:
         opened.push_async_callback(store.close)
-        secret = load_secret(config.data_dir)
-        target = await opened.enter_async_context(HttpTarget(Signer(secret), egress, clock))
-        endpoints = Endpoints(config.validate, config.queues, secret, target.head, clock)
+        ring = open_ring(config.data_dir, clock, read_seal(config, os.environ))
+
+        def secret_for(job: Job) -> str:
+            return endpoints.secret_for(job)  # made last: they ask through the target
+
+        signer = Signer(ring.live, secret_for)
+        out = HttpTarget(signer, egress, clock, authorities, getaddrinfo)
+        target = await opened.enter_async_context(out)
+        endpoints = Endpoints(config.validate, config.queues, ring, target.head, clock)
         opened.push_async_callback(endpoints.close)
         scheduler = Scheduler(clock, store, config.history.keep_ms)
         events = Events()
@@ -160,7 +171,7 @@ async def daemon(
         )
         engine = Engine(
             config=config,
-            secret=secret,
+            ring=ring,
             store=store,
             clock=clock,
             events=events,
@@ -171,19 +182,28 @@ async def daemon(
             resolver=resolver,
             firer=firer,
             load_config=load_config or (lambda: config),
+            prepare=certificate.read,
         )
         scheduler.lane_is_due = lanes.timer
         scheduler.pause_is_over = engine.resume
         scheduler.schedules_are_due = firer.wake
         scheduler.mark_time = firer.mark_time
-        api = Api(engine, clock=clock, data_dir=str(config.data_dir))
+        api = Api(
+            engine,
+            clock=clock,
+            data_dir=str(config.data_dir),
+            limits=config.limits,
+            trusted_proxy=config.trusted_proxy,
+        )
         async with asyncio.TaskGroup() as services:
             tasks = [services.create_task(store.run(), name="store")]
+            tasks.append(services.create_task(ring.run(), name="secrets"))
             await engine.start()
             tasks.append(services.create_task(scheduler.run(), name="scheduler"))
             tasks.append(services.create_task(firer.run(), name="schedules"))
             tasks.append(services.create_task(dispatcher.run(), name="dispatcher"))
-            async with _listening(config, api) as port:
+            async with listening(config, api, certificate) as port:
+                egress.protect(port, is_this_machine)
                 try:
                     yield Daemon(engine, events, dispatcher, port)
                 except BaseException:
@@ -195,75 +215,6 @@ async def daemon(
                 await dispatcher.drain(config.dispatch.drain_timeout_ms)
             for task in tasks:
                 task.cancel()
-
-
-@contextlib.asynccontextmanager
-async def _listening(config: Config, api: Api) -> AsyncIterator[int]:
-    """Serve the API on the TCP address and the unix socket; gives the TCP port."""
-    async with contextlib.AsyncExitStack() as opened:
-        # The unix socket first: whoever finds the port open goes on to use the socket.
-        unix = opened.enter_context(_bind_unix(config.socket))
-        opened.callback(config.socket.unlink, missing_ok=True)
-        tcp = opened.enter_context(_bind(config))
-        for trusted, listener in ((True, unix), (False, tcp)):
-            server = api.server(trusted=trusted)
-            runner = web.ServerRunner(server, shutdown_timeout=_LAST_ANSWERS_S)
-            opened.push_async_callback(runner.cleanup)
-            await runner.setup()
-            await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-        yield tcp.getsockname()[1]
-
-
-def _bind(config: Config) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        # Where two have bound an address, this is where the second one learns of it.
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        raise InUse(
-            f"cannot listen on {config.listen}: {error.strerror}",
-            hint="stop what listens there, or set `listen` to another address",
-        ) from error
-    listener.setblocking(False)
-    return listener
-
-
-def _bind_unix(path: Path) -> socket.socket:
-    """Listen on the unix socket, 0600, in place of one that a dead daemon left behind."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
-            if _answers(path):
-                raise InUse(
-                    f"another daemon listens on {path}", hint="give this one another `socket`"
-                )
-            path.unlink()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        listener.bind(str(path))
-        path.chmod(0o600)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise StartError(f"cannot listen on {path}: {error.strerror or error}") from error
-    except InUse:
-        listener.close()
-        raise
-    listener.setblocking(False)
-    return listener
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-    return True
 
 
 def _data_dir(config: Config) -> Path:
@@ -286,11 +237,10 @@ def _data_dir(config: Config) -> Path:
 
 def _egress(config: Config) -> Egress:
     """The egress rule; every target the configuration names must be one it lets pass."""
-    try:
-        egress = Egress(config.egress.mode, config.egress.allow)
-    except ValueError as error:
-        where = config.origin.get("egress.allow", "egress.allow")
-        raise ConfigError(f"{where}: [egress] allow: {error}") from error
+    with _naming(config, "dispatch.resolve"):
+        pins = parse_pins(config.dispatch.resolve)
+    with _naming(config, "egress.allow"):
+        egress = Egress(config.egress.mode, config.egress.allow, pins)
     for name, settings in config.queues.items():
         if settings.target is not None:
             try:
@@ -301,6 +251,22 @@ def _egress(config: Config) -> Egress:
                     f"{where}: [queues.{name}] target: {error.message}", hint=error.hint
                 ) from error
     return egress
+
+
+def _authorities(config: Config) -> ssl.SSLContext:
+    """What targets' certificates are verified with."""
+    with _naming(config, "dispatch.ca_file"):
+        return tls_context(config.dispatch.ca_file)
+
+
+@contextlib.contextmanager
+def _naming(config: Config, key: str) -> Iterator[None]:
+    """Say where the value comes from that cannot be used. Raises: ConfigError."""
+    table, _, name = key.partition(".")
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{config.origin.get(key, key)}: [{table}] {name}: {error}") from error
 
 
 class _Signals:
@@ -349,11 +315,12 @@ async def _reload(engine: Engine) -> None:
 def _welcome(config: Config, running: Daemon) -> str:
     """Where things are and what to type next."""
     host = f"[{config.host}]" if ":" in config.host else config.host
+    scheme = "https" if config.tls.cert else "http"
     lq = _typed()
     variables = f"  env     {', '.join(config.variables)}\n" if config.variables else ""
     return (
         f"lq {__version__} is ready (pid {os.getpid()})\n"
-        f"  api     http://{host}:{running.port}/api/v1\n"
+        f"  api     {scheme}://{host}:{running.port}/api/v1\n"
         f"  socket  {config.socket}\n"
         f"  data    {config.data_dir}\n"
         f"  config  {config.path.absolute() if config.path else 'none: all defaults'}\n"
@@ -372,6 +339,16 @@ def _typed() -> str:
     if found and started.exists() and started.samefile(found):
         return "lq"
     return f"{sys.executable} -m lq" if started.name == "__main__.py" else str(started)
+
+
+def _raise_file_limit(config: Config) -> None:
+    """Let there be a file for each connection and call; many systems start with 1024."""
+    wanted = config.limits.connections + config.dispatch.concurrency + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(ValueError, OSError):  # macOS has a limit that it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _log_to_stderr(level: str) -> None:

@@ -3,7 +3,8 @@
 Owns: what a push, a PATCH, a filter and an admin request may say (`decode`, for schedules
 `decode_schedule`; `reading` is what they share), what a single field accepts (`fields`), and how
 items, queues, attempts, tokens and errors look as JSON (`encode`, for schedules
-`encode_schedule`; `parts` is what they share). Never opens a socket, never asks for the time,
+`encode_schedule`; `parts` is what they share), and what of them a queue does not show
+(`redaction`). Never opens a socket, never asks for the time,
 never decides what is allowed.
 
 Invariant: whatever the bytes, decoding ends in a record or in a ValidationError that names
@@ -17,6 +18,7 @@ from lq.wire.decode import (
     decode_filter,
     decode_force,
     decode_history_filter,
+    decode_overlap,
     decode_pause,
     decode_push,
     decode_queue_edit,
@@ -45,7 +47,7 @@ from lq.wire.encode import (
     encode_queue,
     encode_queues,
     encode_reload,
-    encode_secret,
+    encode_secrets,
     encode_token,
     encode_tokens,
 )
@@ -64,16 +66,19 @@ from lq.wire.fields import (
     check_queue,
     read_json,
 )
+from lq.wire.redaction import Hide, check_redaction
 
 __all__ = [
     "METHODS",
     "REDACTED",
     "CronQuery",
+    "Hide",
     "NextQuery",
     "TokenRequest",
     "check_item_headers",
     "check_key",
     "check_queue",
+    "check_redaction",
     "decode_cron",
     "decode_dry",
     "decode_edit",
@@ -81,6 +86,7 @@ __all__ = [
     "decode_force",
     "decode_history_filter",
     "decode_next",
+    "decode_overlap",
     "decode_pause",
     "decode_push",
     "decode_queue_edit",
@@ -104,7 +110,7 @@ __all__ = [
     "encode_reload",
     "encode_schedule",
     "encode_schedules",
-    "encode_secret",
+    "encode_secrets",
     "encode_times",
     "encode_token",
     "encode_tokens",

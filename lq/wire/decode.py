@@ -12,19 +12,19 @@ from msgspec import Struct
 from lq.backoff import parse_retry
 from lq.errors import ValidationError
 from lq.model import Edit, JobFilter, Push, QueueEdit, Scope
-from lq.when import parse_delay, parse_rfc3339
+from lq.when import DAY_MS, parse_delay, parse_rfc3339
 from lq.wire import fields
 from lq.wire.reading import (
     Known,
     RawHeaders,
     Reader,
+    Refusing,
     content_type_of,
     header_text,
     read_document,
     read_headers,
     read_query,
     refuse_idempotency_key,
-    refusing,
     require,
 )
 
@@ -45,7 +45,7 @@ _CHANGEABLE: Final[Known[str]] = MappingProxyType(
         "x-lq-label": ("labels", fields.read_labels_or_none),
     }
 )
-_PUSH_HEADERS: Final[Known[str]] = MappingProxyType(
+PUSH_HEADERS: Final[Known[str]] = MappingProxyType(
     {
         **_CHANGEABLE,
         "x-lq-key": ("key", fields.check_key),
@@ -56,9 +56,9 @@ _PUSH_HEADERS: Final[Known[str]] = MappingProxyType(
         "x-lq-validate": ("validate", fields.read_validate),
     }
 )
-_FIXED: Final = refusing("cannot be changed any more; push the item anew instead")
-_EDIT_HEADERS: Final[Known[str]] = MappingProxyType(
-    {name: (name, _FIXED) for name in _PUSH_HEADERS} | {**_CHANGEABLE}
+_FIXED: Final = Refusing("cannot be changed any more; push the item anew instead")
+EDIT_HEADERS: Final[Known[str]] = MappingProxyType(
+    {name: (name, _FIXED) for name in PUSH_HEADERS} | {**_CHANGEABLE}
 )
 _LISTING: Final[Known[str]] = MappingProxyType(
     {
@@ -70,10 +70,10 @@ _LISTING: Final[Known[str]] = MappingProxyType(
         "cursor": ("cursor", fields.read_cursor),
     }
 )
-_UNFINISHED: Final[Known[str]] = MappingProxyType(
+UNFINISHED_QUERY: Final[Known[str]] = MappingProxyType(
     {**_LISTING, "state": ("state", fields.read_state)}
 )
-_HISTORY: Final[Known[str]] = MappingProxyType(
+HISTORY_QUERY: Final[Known[str]] = MappingProxyType(
     {
         **_LISTING,
         "state": ("state", fields.read_finished_state),
@@ -81,6 +81,11 @@ _HISTORY: Final[Known[str]] = MappingProxyType(
         "to": ("to_at", fields.read_instant),
     }
 )
+DRY_QUERY: Final[Known[str]] = MappingProxyType({"dry": ("dry", fields.read_flag)})
+ROTATION_QUERY: Final[Known[str]] = MappingProxyType(
+    {"overlap": ("overlap_ms", fields.read_overlap)}
+)
+FORCE_QUERY: Final[Known[str]] = MappingProxyType({"force": ("force", fields.read_flag)})
 
 
 class TokenRequest(Struct, frozen=True):
@@ -97,7 +102,7 @@ def decode_push(queue: str, headers: RawHeaders, payload: bytes) -> Push:
 
     Raises: ValidationError naming each header that is misspelled, repeated or not understood.
     """
-    members, plain = read_headers(headers, _PUSH_HEADERS)
+    members, plain = read_headers(headers, PUSH_HEADERS)
     refuse_idempotency_key(plain)
     members.pop("completion", None)  # only one way yet
     members["content_type"] = content_type_of(plain)
@@ -111,28 +116,45 @@ def decode_edit(headers: RawHeaders, body: bytes) -> Edit:
     Shape: `Content-Type` belongs to the body and counts only with one.
     Raises: ValidationError.
     """
-    members, plain = read_headers(headers, _EDIT_HEADERS)
+    members, plain = read_headers(headers, EDIT_HEADERS)
     if body:
         members |= {"payload": body, "content_type": content_type_of(plain)}
     return Edit(**_placed(members))
 
 
+def queue_members(now: int) -> Known[object]:
+    """What a PATCH of a queue may say."""
+    return {
+        "target": ("target", _or_none(_in_text(fields.read_target))),
+        "method": ("method", _or_none(_in_text(fields.read_method))),
+        "headers": ("headers", _or_none(fields.headers_of)),
+        "concurrency": ("concurrency", _or_none(fields.concurrency_of)),
+        "retry": ("retry", _or_none(fields.retry_of)),
+        "timeout": ("timeout_ms", _or_none(fields.timeout_of)),
+        "paused": ("paused", fields.truth_of),
+        "pausedUntil": ("paused_until", _or_none(_in_text(_future(now)))),
+        "rate": ("rate", Refusing("is not supported yet; use concurrency to slow a queue down")),
+    }
+
+
+def token_members(now: int) -> Known[object]:
+    """What a request for a token may say."""
+    return {
+        "name": ("name", fields.token_name_of),
+        "scopes": ("scopes", fields.scopes_of),
+        "queues": ("queues", fields.patterns_of),
+        "expires": ("expires_at", _or_none(_in_text(_future(now)))),
+    }
+
+
+def pause_query(now: int) -> Known[str]:
+    """What the query of a pause may say."""
+    return {"until": ("until", _future(now))}
+
+
 def decode_queue_edit(body: bytes, now: int) -> QueueEdit:
     """Read a PATCH of a queue: null takes a setting away. Raises: ValidationError."""
-    members = read_document(
-        body,
-        {
-            "target": ("target", _or_none(_in_text(fields.read_target))),
-            "method": ("method", _or_none(_in_text(fields.read_method))),
-            "headers": ("headers", _or_none(fields.headers_of)),
-            "concurrency": ("concurrency", _or_none(fields.concurrency_of)),
-            "retry": ("retry", _or_none(fields.retry_of)),
-            "timeout": ("timeout_ms", _or_none(fields.timeout_of)),
-            "paused": ("paused", fields.truth_of),
-            "pausedUntil": ("paused_until", _or_none(_in_text(_future(now)))),
-            "rate": ("rate", _not_yet),
-        },
-    )
+    members = read_document(body, queue_members(now))
     if members.get("paused_until") is not None and members.setdefault("paused", True) is False:
         raise ValidationError.of("pausedUntil", "does not go together with paused: false")
     return QueueEdit(**members)
@@ -140,15 +162,7 @@ def decode_queue_edit(body: bytes, now: int) -> QueueEdit:
 
 def decode_token_request(body: bytes, now: int) -> TokenRequest:
     """Read what a new token shall be. Raises: ValidationError."""
-    members = read_document(
-        body,
-        {
-            "name": ("name", fields.token_name_of),
-            "scopes": ("scopes", fields.scopes_of),
-            "queues": ("queues", fields.patterns_of),
-            "expires": ("expires_at", _or_none(_in_text(_future(now)))),
-        },
-    )
+    members = read_document(body, token_members(now))
     require(members, name="name", scopes="scopes")
     return TokenRequest(**members)
 
@@ -159,25 +173,31 @@ def decode_filter(query: str, *, queue: str | None = None) -> JobFilter:
     Shape: with `queue` (the path names it) the query may not name another.
     """
     if queue is None:
-        return JobFilter(**read_query(query, _UNFINISHED))
-    known = {name: field for name, field in _UNFINISHED.items() if name != "queue"}
+        return JobFilter(**read_query(query, UNFINISHED_QUERY))
+    known = {name: field for name, field in UNFINISHED_QUERY.items() if name != "queue"}
     return JobFilter(queue=queue, **read_query(query, known))
 
 
 def decode_history_filter(query: str) -> JobFilter:
     """Read the query of a listing of finished items. Raises: ValidationError."""
-    return JobFilter(**read_query(query, _HISTORY))
+    return JobFilter(**read_query(query, HISTORY_QUERY))
 
 
 def decode_pause(query: str, now: int) -> QueueEdit:
     """Read `?until=` of a pause: an instant or a duration from now. Raises: ValidationError."""
-    members = read_query(query, {"until": ("until", _future(now))})
+    members = read_query(query, pause_query(now))
     return QueueEdit(paused=True, paused_until=members.get("until"))
 
 
 def decode_dry(query: str) -> bool:
     """Read `?dry=1`. Raises: ValidationError."""
-    return bool(read_query(query, {"dry": ("dry", fields.read_flag)}).get("dry"))
+    return bool(read_query(query, DRY_QUERY).get("dry"))
+
+
+def decode_overlap(query: str) -> int:
+    """Read `?overlap=` of a rotation; a day if it is not there. Raises: ValidationError."""
+    overlap: int = read_query(query, ROTATION_QUERY).get("overlap_ms", DAY_MS)
+    return overlap
 
 
 def refuse_query(query: str) -> None:
@@ -188,7 +208,7 @@ def refuse_query(query: str) -> None:
 
 def decode_force(query: str) -> bool:
     """Read `?force=1`. Raises: ValidationError."""
-    return bool(read_query(query, {"force": ("force", fields.read_flag)}).get("force"))
+    return bool(read_query(query, FORCE_QUERY).get("force"))
 
 
 def _placed(members: dict[str, Any]) -> dict[str, Any]:
@@ -223,7 +243,3 @@ def _or_none(read: Reader[object]) -> Reader[object]:
 
 def _future(now: int) -> Callable[[str], int]:
     return lambda text: fields.read_future(text, now)
-
-
-def _not_yet(value: object) -> object:
-    raise ValueError("is not supported yet; use concurrency to slow a queue down")

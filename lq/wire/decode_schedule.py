@@ -19,11 +19,11 @@ from lq.wire.reading import (
     Known,
     RawHeaders,
     Reader,
+    Refusing,
     content_type_of,
     read_headers,
     read_query,
     refuse_idempotency_key,
-    refusing,
     require,
 )
 
@@ -57,7 +57,7 @@ def decode_schedule(headers: RawHeaders, payload: bytes, now: int) -> ScheduleSp
     Raises: ValidationError naming each header that is missing, misspelled, repeated or not
     understood.
     """
-    members, plain = read_headers(headers, _HEADERS)
+    members, plain = read_headers(headers, SCHEDULE_HEADERS)
     refuse_idempotency_key(plain)
     require(members, rule="x-lq-schedule", queue="x-lq-queue")
     _check_span(members, now)
@@ -72,7 +72,7 @@ def decode_schedule_edit(headers: RawHeaders, body: bytes, now: int) -> Schedule
     Shape: an empty header takes an optional member away. `Content-Type` belongs to the body and
     counts only with one. Raises: ValidationError.
     """
-    members, plain = read_headers(headers, _EDIT_HEADERS)
+    members, plain = read_headers(headers, SCHEDULE_EDIT_HEADERS)
     _check_span(members, now)
     spec, push = _split(members)
     if body:
@@ -82,17 +82,17 @@ def decode_schedule_edit(headers: RawHeaders, body: bytes, now: int) -> Schedule
 
 def decode_schedule_filter(query: str) -> ScheduleFilter:
     """Read the query of a listing of schedules. Raises: ValidationError."""
-    return ScheduleFilter(**read_query(query, _LISTING))
+    return ScheduleFilter(**read_query(query, SCHEDULES_QUERY))
 
 
 def decode_next(query: str) -> NextQuery:
     """Read which times of a schedule to tell. Raises: ValidationError."""
-    return NextQuery(**read_query(query, _TIMES))
+    return NextQuery(**read_query(query, TIMES_QUERY))
 
 
 def decode_cron(query: str, now: int) -> CronQuery:
     """Read a rule to explain without storing it. Raises: ValidationError."""
-    members = read_query(query, _CRON)
+    members = read_query(query, CRON_QUERY)
     require(members, rule="expr")
     return CronQuery(**{"after": now, **members})
 
@@ -229,45 +229,45 @@ _LASTING: Final[Known[str]] = MappingProxyType(
         "x-lq-overlap": ("overlap", _read_overlap),
         "x-lq-validate": ("validate", fields.read_validate),
         "x-lq-completion": ("completion", fields.read_completion),
-        "x-lq-cron": ("cron", refusing("is called x-lq-schedule")),
-        "x-lq-timezone": ("timezone", refusing("is called x-lq-tz")),
+        "x-lq-cron": ("cron", Refusing("is called x-lq-schedule")),
+        "x-lq-timezone": ("timezone", Refusing("is called x-lq-tz")),
         "x-lq-delay": (
             "delay_ms",
-            refusing("is for items; x-lq-jitter spreads those of a schedule over some time"),
+            Refusing("is for items; x-lq-jitter spreads those of a schedule over some time"),
         ),
         "x-lq-on": (
             "on_at",
-            refusing("is for items; x-lq-schedule says when, and x-lq-start from when on"),
+            Refusing("is for items; x-lq-schedule says when, and x-lq-start from when on"),
         ),
         "x-lq-if-exists": (
             "if_exists",
-            refusing("is for items; a schedule whose x-lq-key is there is updated in place"),
+            Refusing("is for items; a schedule whose x-lq-key is there is updated in place"),
         ),
     }
 )
-_HEADERS: Final[Known[str]] = MappingProxyType(
+SCHEDULE_HEADERS: Final[Known[str]] = MappingProxyType(
     {**_OPTIONAL, **_LASTING, "x-lq-key": ("key", fields.check_key)}
 )
-_EDIT_HEADERS: Final[Known[str]] = MappingProxyType(
+SCHEDULE_EDIT_HEADERS: Final[Known[str]] = MappingProxyType(
     {
         **{name: (member, _or_nothing(member, read)) for name, (member, read) in _OPTIONAL.items()},
         **_LASTING,
         "x-lq-key": (
             "key",
-            refusing("cannot be changed; make a schedule under the new key and delete this one"),
+            Refusing("cannot be changed; make a schedule under the new key and delete this one"),
         ),
     }
 )
-_LISTING: Final[Known[str]] = MappingProxyType(
+SCHEDULES_QUERY: Final[Known[str]] = MappingProxyType(
     {
         "queue": ("queue", fields.check_queue),
         "limit": ("limit", fields.read_limit),
         "cursor": ("cursor", fields.read_cursor),
     }
 )
-_TIMES: Final[Known[str]] = MappingProxyType(
+TIMES_QUERY: Final[Known[str]] = MappingProxyType(
     {"count": ("count", _read_count), "from": ("after", _read_query_instant)}
 )
-_CRON: Final[Known[str]] = MappingProxyType(
-    {**_TIMES, "expr": ("rule", _read_rule), "tz": ("zone", _read_query_zone)}
+CRON_QUERY: Final[Known[str]] = MappingProxyType(
+    {**TIMES_QUERY, "expr": ("rule", _read_rule), "tz": ("zone", _read_query_zone)}
 )

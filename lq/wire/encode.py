@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Final
 
 from msgspec import Raw, Struct
 
 from lq.backoff import format_retry
 from lq.errors import RequestError, ValidationError
-from lq.model import Attempt, Job, Page, Pushed, Queue, Reload, State, Token
+from lq.model import (
+    Attempt,
+    Job,
+    OutcomeKind,
+    Page,
+    Pushed,
+    PushOutcome,
+    Queue,
+    Reload,
+    Scope,
+    Secret,
+    State,
+    Token,
+)
+from lq.signature import webhook_secret
 from lq.when import format_duration, format_instant
 from lq.wire.parts import (
+    InstantText,
+    StateWord,
     Target,
+    TypeWord,
     instant,
+    one_of,
     payload_members,
     readable,
     redacted,
@@ -22,6 +40,7 @@ from lq.wire.parts import (
     to_json,
     type_of,
 )
+from lq.wire.redaction import Hide, redact_attempt, redact_job
 
 
 class _Item(Struct, kw_only=True, omit_defaults=True, rename="camel"):
@@ -30,23 +49,23 @@ class _Item(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     id: str
     key: str | None = None
     queue: str
-    created: str
+    created: InstantText
     target: Target
-    type: str
-    state: str
-    not_before: str
+    type: TypeWord
+    state: StateWord
+    not_before: InstantText
     attempts: int
     max_attempts: int
-    next_attempt: str | None = None
-    expires: str | None = None
+    next_attempt: InstantText | None = None
+    expires: InstantText | None = None
     last_status: int | None = None
-    finished: str | None = None
+    finished: InstantText | None = None
     error: str | None = None
     labels: tuple[str, ...] = ()
     schedule: str | None = None
-    fire_time: str | None = None
+    fire_time: InstantText | None = None
     missed: int = 0
-    outcome: str | None = None
+    outcome: Annotated[str, one_of(*PushOutcome)] | None = None
 
 
 class _FullItem(_Item, kw_only=True, omit_defaults=True, rename="camel"):
@@ -58,13 +77,14 @@ class _FullItem(_Item, kw_only=True, omit_defaults=True, rename="camel"):
     payload: Raw | str | None = None
     payload_type: str | None = None
     payload_encoding: str | None = None
+    redacted: tuple[str, ...] = ()
 
 
 class _Attempt(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     n: int
-    started: str
+    started: InstantText
     ms: int | None = None
-    outcome: str | None = None
+    outcome: Annotated[str, one_of(*OutcomeKind)] | None = None
     status: int | None = None
     error: str | None = None
     response_headers: Mapping[str, str] = {}
@@ -77,82 +97,166 @@ class _Queue(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     """A queue; `retry` counts items, so the setting of that name is `retryPolicy` here."""
 
     name: str
-    created: str
+    created: InstantText
     paused: bool
-    paused_until: str | None = None
+    paused_until: InstantText | None = None
     pending: int
     running: int
     retry: int
     failed: int
     completed: int
     cancelled: int
-    oldest_due: str | None = None
+    oldest_due: InstantText | None = None
     target: str | None = None
     method: str | None = None
     headers: Mapping[str, str] | None = None
     concurrency: int | None = None
     retry_policy: str | None = None
     timeout: str | None = None
+    redact: tuple[str, ...] | None = None
 
 
 class _Token(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     name: str
-    scopes: list[str]
+    scopes: list[Annotated[str, one_of(*Scope)]]
     queues: tuple[str, ...] = ()
-    created: str
-    expires: str | None = None
-    revoked: str | None = None
-    last_used: str | None = None
+    created: InstantText
+    expires: InstantText | None = None
+    revoked: InstantText | None = None
+    last_used: InstantText | None = None
     token: str | None = None
+
+
+class _OldSecret(Struct, kw_only=True, omit_defaults=True, rename="camel"):
+    """A secret that was rotated; `until` is when it retires."""
+
+    secret: str
+    webhook_secret: str
+    until: InstantText
+
+
+class _Secrets(Struct, kw_only=True, omit_defaults=True, rename="camel"):
+    """The newest secret, which signs, and those that are still valid beside it."""
+
+    secret: str
+    webhook_secret: str
+    older: list[_OldSecret] = []
 
 
 class _Change(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     """What a reload does to one schedule."""
 
     key: str
-    change: str
-    next_before: str | None = None
-    next_after: str | None = None
+    change: Annotated[str, one_of("created", "updated", "removed", "unchanged", "conflict")]
+    next_before: InstantText | None = None
+    next_after: InstantText | None = None
     note: str | None = None
 
 
-class _Page(Struct, omit_defaults=True):
+class _Items(Struct, omit_defaults=True):
     items: list[_Item]
     cursor: str | None = None
 
 
-def encode_pushed(pushed: Pushed) -> bytes:
+class _Attempts(Struct):
+    attempts: list[_Attempt]
+
+
+class _Cancelled(Struct):
+    cancelled: int
+
+
+class _Health(Struct, omit_defaults=True):
+    status: Annotated[str, one_of("ok", "unavailable")]
+    reasons: Sequence[str] = ()
+
+
+class _Info(Struct, kw_only=True, omit_defaults=True, rename="camel"):
+    version: str
+    now: InstantText
+    pid: int | None = None
+    data_dir: str | None = None
+
+
+class _Reload(Struct):
+    schedules: list[_Change]
+    restart: Sequence[str]
+
+
+class _Issue(Struct):
+    """One thing wrong with one field. Shape: the SDK wants both words, and the path as an array."""
+
+    validation: str
+    code: str
+    path: tuple[str]
+    message: str
+
+
+class _Error(Struct, kw_only=True, omit_defaults=True):
+    type: str
+    message: str
+    issues: Sequence[_Issue] = ()
+    hint: str | None = None
+    title: str
+    status: int
+    detail: str
+    instance: str
+
+
+ANSWERS: Final[Mapping[str, Any]] = {
+    "Item": _Item,
+    "FullItem": _FullItem,
+    "Items": _Items,
+    "Attempts": _Attempts,
+    "Queue": _Queue,
+    "Queues": list[_Queue],
+    "Cancelled": _Cancelled,
+    "Token": _Token,
+    "Tokens": list[_Token],
+    "Secrets": _Secrets,
+    "Health": _Health,
+    "Info": _Info,
+    "Reload": _Reload,
+    "Error": _Error,
+}
+"""What answers look like, by the name that the description of the API gives them."""
+
+
+def encode_pushed(pushed: Pushed, hide: Hide) -> bytes:
     """An Item with the `outcome` of its push."""
-    return to_json(_Item(outcome=pushed.outcome.value, **_item_members(pushed.job)))
+    job = redact_job(pushed.job, hide)
+    return to_json(_Item(outcome=pushed.outcome.value, **_item_members(job)))
 
 
-def encode_item(job: Job) -> bytes:
+def encode_item(job: Job, hide: Hide) -> bytes:
     """An Item."""
-    return to_json(_Item(**_item_members(job)))
+    return to_json(_Item(**_item_members(redact_job(job, hide))))
 
 
-def encode_full_item(job: Job) -> bytes:
+def encode_full_item(job: Job, hide: Hide) -> bytes:
     """An Item with its payload and how it is called; credentials are not shown."""
+    job = redact_job(job, hide)
     return to_json(
         _FullItem(
             retry=format_retry(job.retry),
             timeout=format_duration(job.timeout_ms),
             headers=redacted(job.headers),
+            redacted=tuple(hide(job.queue)),
             **payload_members(job.payload, job.content_type),
             **_item_members(job),
         )
     )
 
 
-def encode_items(page: Page[Job]) -> bytes:
+def encode_items(page: Page[Job], hide: Hide) -> bytes:
     """One page of a listing: `{"items": […], "cursor": "…"}`, no cursor on the last one."""
-    items = [_Item(**_item_members(job)) for job in page.items]
-    return to_json(_Page(items=items, cursor=page.cursor))
+    items = [_Item(**_item_members(redact_job(job, hide))) for job in page.items]
+    return to_json(_Items(items=items, cursor=page.cursor))
 
 
-def encode_attempts(attempts: Sequence[Attempt]) -> bytes:
-    """`{"attempts": […]}`, oldest first."""
-    return to_json({"attempts": [_attempt(attempt) for attempt in attempts]})
+def encode_attempts(attempts: Sequence[Attempt], words: Sequence[str]) -> bytes:
+    """`{"attempts": […]}`, oldest first. Shape: `words` is the `redact` of their queue."""
+    return to_json(_Attempts([_attempt(redact_attempt(attempt, words)) for attempt in attempts]))
 
 
 def encode_queue(queue: Queue) -> bytes:
@@ -177,30 +281,36 @@ def encode_tokens(tokens: Sequence[Token]) -> bytes:
 
 def encode_cancelled(count: int) -> bytes:
     """What the DELETE of a queue did."""
-    return to_json({"cancelled": count})
+    return to_json(_Cancelled(count))
 
 
-def encode_secret(secret: str, webhook_secret: str) -> bytes:
-    """The signing secret in both its forms."""
-    return to_json({"secret": secret, "webhookSecret": webhook_secret})
+def encode_secrets(secrets: Sequence[Secret]) -> bytes:
+    """The signing secrets in both their forms: the newest, then those that still are valid."""
+    newest, *older = secrets
+    return to_json(
+        _Secrets(
+            secret=newest.text,
+            webhook_secret=webhook_secret(newest.text),
+            older=[
+                _OldSecret(
+                    secret=secret.text,
+                    webhook_secret=webhook_secret(secret.text),
+                    until=format_instant(secret.until or 0),
+                )
+                for secret in older
+            ],
+        )
+    )
 
 
 def encode_health(reasons: Sequence[str]) -> bytes:
     """`{"status": "ok"}`, or what is wrong."""
-    if reasons:
-        return to_json({"status": "unavailable", "reasons": list(reasons)})
-    return to_json({"status": "ok"})
+    return to_json(_Health("unavailable" if reasons else "ok", reasons))
 
 
 def encode_info(version: str, now: int, pid: int | None, data_dir: str | None) -> bytes:
     """Which daemon this is; what is None is not for this caller's eyes."""
-    members = {
-        "version": version,
-        "now": format_instant(now),
-        "pid": pid,
-        "dataDir": data_dir,
-    }
-    return to_json({name: value for name, value in members.items() if value is not None})
+    return to_json(_Info(version=version, now=format_instant(now), pid=pid, data_dir=data_dir))
 
 
 def encode_reload(reload: Reload) -> bytes:
@@ -215,30 +325,27 @@ def encode_reload(reload: Reload) -> bytes:
         )
         for change in reload.schedules
     ]
-    return to_json({"schedules": schedules, "restart": reload.restart})
+    return to_json(_Reload(schedules, reload.restart))
 
 
 def encode_error(error: RequestError, request_id: str) -> bytes:
     """The one error object, which is a problem detail (RFC 9457), too.
 
-    Shape: the SDK reads `type`, `message` and, for VALIDATION_ERROR only, `issues`, whose
-    `path` it declares as an array.
+    Shape: the SDK reads `type`, `message` and, for VALIDATION_ERROR only, `issues`.
     """
-    members: dict[str, object] = {"type": error.type, "message": error.message}
-    if isinstance(error, ValidationError):
-        members["issues"] = [
-            {"validation": i.code, "code": i.code, "path": [i.path], "message": i.message}
-            for i in error.issues
-        ]
-    if error.hint is not None:
-        members["hint"] = error.hint
-    members |= {
-        "title": error.title,
-        "status": error.status,
-        "detail": error.message,
-        "instance": request_id,
-    }
-    return to_json(members)
+    issues = error.issues if isinstance(error, ValidationError) else ()
+    return to_json(
+        _Error(
+            type=error.type,
+            message=error.message,
+            issues=tuple(_Issue(i.code, i.code, (i.path,), i.message) for i in issues),
+            hint=error.hint,
+            title=error.title,
+            status=error.status,
+            detail=error.message,
+            instance=request_id,
+        )
+    )
 
 
 def _item_members(job: Job) -> dict[str, Any]:
@@ -301,10 +408,11 @@ def _queue(queue: Queue) -> _Queue:
         oldest_due=instant(queue.next_due_at),
         target=settings.target,
         method=settings.method,
-        headers=redacted(settings.headers) if settings.headers else None,
+        headers=redacted(settings.headers, settings.redact or ()) if settings.headers else None,
         concurrency=settings.concurrency,
         retry_policy=None if settings.retry is None else format_retry(settings.retry),
         timeout=None if settings.timeout_ms is None else format_duration(settings.timeout_ms),
+        redact=settings.redact or None,
     )
 
 

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Raw, Struct
 
 from lq import firing
 from lq.backoff import format_retry
 from lq.firing import RuleError
-from lq.model import LastJob, Page, PushOutcome, Schedule
+from lq.model import LastJob, Misfire, Origin, Overlap, Page, PushOutcome, Schedule
 from lq.when import MINUTE_MS, format_duration, format_instant, load_zone
-from lq.wire.parts import Target, instant, payload_members, redacted, state_of, to_json, type_of
+from lq.wire.parts import (
+    InstantText,
+    StateWord,
+    Target,
+    TypeWord,
+    instant,
+    one_of,
+    payload_members,
+    redacted,
+    state_of,
+    to_json,
+    type_of,
+)
+from lq.wire.redaction import Hide, redact_schedule
 
 _OVERDUE_MS: Final = MINUTE_MS
 _YEAR_9999: Final = 253_370_764_800_000  # RFC 3339 has four digits for the year, in any zone
@@ -22,8 +35,8 @@ _EPOCH: Final = datetime.datetime(1970, 1, 1)
 
 class _LastItem(Struct, kw_only=True, omit_defaults=True):
     id: str
-    state: str | None = None
-    finished: str | None = None
+    state: StateWord | None = None
+    finished: InstantText | None = None
     error: str | None = None
 
 
@@ -32,28 +45,28 @@ class _Schedule(Struct, kw_only=True, omit_defaults=True, rename="camel"):
 
     id: str
     key: str | None = None
-    created: str
+    created: InstantText
     paused: bool
     reason: str | None = None
     schedule: str
     explanation: str | None = None
     timezone: str
-    next_run: str | None = None
-    last_run: str | None = None
+    next_run: InstantText | None = None
+    last_run: InstantText | None = None
     overdue: bool = False
     queue: str
     target: Target | None = None
-    type: str
-    misfire: str
-    overlap: str
+    type: TypeWord
+    misfire: Annotated[str, one_of(*Misfire)]
+    overlap: Annotated[str, one_of(*Overlap)]
     jitter: str | None = None
     times: int | None = None
     fired: int
-    start: str | None = None
-    until: str | None = None
-    origin: str
+    start: InstantText | None = None
+    until: InstantText | None = None
+    origin: Annotated[str, one_of(*Origin)]
     last_item: _LastItem | None = None
-    outcome: str | None = None
+    outcome: Annotated[str, one_of(*PushOutcome)] | None = None
 
 
 class _FullSchedule(_Schedule, kw_only=True, omit_defaults=True, rename="camel"):
@@ -67,11 +80,16 @@ class _FullSchedule(_Schedule, kw_only=True, omit_defaults=True, rename="camel")
     payload: Raw | str | None = None
     payload_type: str | None = None
     payload_encoding: str | None = None
+    redacted: tuple[str, ...] = ()
 
 
-class _Page(Struct, omit_defaults=True):
+class _Schedules(Struct, omit_defaults=True):
     items: list[_Schedule]
     cursor: str | None = None
+
+
+class _Times(Struct):
+    times: list[InstantText]
 
 
 class _Cron(Struct, omit_defaults=True):
@@ -79,17 +97,31 @@ class _Cron(Struct, omit_defaults=True):
     timezone: str
     explanation: str
     warnings: Sequence[str]
-    times: list[str]
+    times: list[InstantText]
     notes: Mapping[str, str] = {}
 
 
-def encode_schedule(schedule: Schedule, now: int, outcome: PushOutcome | None = None) -> bytes:
+ANSWERS: Final[Mapping[str, Any]] = {
+    "Schedule": _Schedule,
+    "FullSchedule": _FullSchedule,
+    "Schedules": _Schedules,
+    "Times": _Times,
+    "Cron": _Cron,
+}
+"""As `encode.ANSWERS`."""
+
+
+def encode_schedule(
+    schedule: Schedule, now: int, hide: Hide, outcome: PushOutcome | None = None
+) -> bytes:
     """A Schedule; `outcome` is what a POST did."""
+    schedule = redact_schedule(schedule, hide)
     return to_json(_Schedule(outcome=outcome, **_members(schedule, now)))
 
 
-def encode_full_schedule(schedule: Schedule, now: int) -> bytes:
+def encode_full_schedule(schedule: Schedule, now: int, hide: Hide) -> bytes:
     """A Schedule with its payload and how its items are called; credentials are not shown."""
+    schedule = redact_schedule(schedule, hide)
     push = schedule.spec.push
     return to_json(
         _FullSchedule(
@@ -98,21 +130,22 @@ def encode_full_schedule(schedule: Schedule, now: int) -> bytes:
             expires=_duration(push.expires_ms),
             labels=push.labels,
             headers=redacted(push.headers),
+            redacted=tuple(hide(push.queue)),
             **payload_members(push.payload, push.content_type),
             **_members(schedule, now),
         )
     )
 
 
-def encode_schedules(page: Page[Schedule], now: int) -> bytes:
+def encode_schedules(page: Page[Schedule], now: int, hide: Hide) -> bytes:
     """One page of a listing: `{"items": […], "cursor": "…"}`, no cursor on the last one."""
-    items = [_Schedule(**_members(schedule, now)) for schedule in page.items]
-    return to_json(_Page(items, page.cursor))
+    items = [_Schedule(**_members(redact_schedule(schedule, hide), now)) for schedule in page.items]
+    return to_json(_Schedules(items, page.cursor))
 
 
 def encode_times(times: Sequence[int]) -> bytes:
     """The next times of a schedule."""
-    return to_json({"times": [format_instant(at) for at in times if at < _YEAR_9999]})
+    return to_json(_Times([format_instant(at) for at in times if at < _YEAR_9999]))
 
 
 def encode_cron(rule: str, zone: str, times: Sequence[int], now: int) -> bytes:

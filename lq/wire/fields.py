@@ -27,6 +27,7 @@ MAX_LABEL_BYTES: Final = 64
 MAX_ITEM_HEADERS: Final = 32
 MAX_ITEM_HEADER_BYTES: Final = 8192
 MAX_TIMEOUT_MS: Final = 86_400_000
+MAX_OVERLAP_MS: Final = 90 * 86_400_000
 MAX_CONCURRENCY: Final = 10_000
 MAX_ID: Final = 64
 MAX_PAGE: Final = 1000
@@ -121,7 +122,7 @@ def check_item_headers(headers: Mapping[str, object]) -> Mapping[str, str]:
     seen: set[str] = set()
     for name, value in headers.items():
         lowered = name.lower()
-        if not _TCHARS.fullmatch(name):
+        if not is_token(name):
             raise ValueError(f"{shown(name)} is not a header name")
         if lowered in _DENIED_HEADERS or lowered.startswith(_DENIED_PREFIXES):
             raise ValueError(f"{shown(name)} is set by lq itself and cannot be given")
@@ -143,6 +144,11 @@ def _header_value(name: str, value: object) -> str:
     if value == REDACTED:
         raise ValueError(f"the value of {shown(name)} is what lq shows in place of a credential")
     return value
+
+
+def is_token(text: str) -> bool:
+    """Whether a header can be called this. Source: RFC 9110, 5.6.2."""
+    return _TCHARS.fullmatch(text) is not None
 
 
 def is_sendable(text: str) -> bool:
@@ -178,6 +184,14 @@ def read_timeout(text: str) -> int:
     if not 1 <= timeout_ms <= MAX_TIMEOUT_MS:
         raise ValueError(f'expected 1ms to 24h such as "30s", got {shown(text)}')
     return timeout_ms
+
+
+def read_overlap(text: str) -> int:
+    """For how long a rotated secret stays valid. Units: milliseconds."""
+    overlap_ms = parse_duration(text)
+    if not 0 <= overlap_ms <= MAX_OVERLAP_MS:
+        raise ValueError(f'expected 0s to 90d such as "24h", got {shown(text)}')
+    return overlap_ms
 
 
 def read_expires(text: str) -> tuple[str, int]:

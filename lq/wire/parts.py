@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
 
-from msgspec import DecodeError, Raw, Struct
+from msgspec import DecodeError, Meta, Raw, Struct
 from msgspec.json import Encoder, decode
 
 from lq.model import State
 from lq.when import format_instant
-from lq.wire.fields import REDACTED, RETRY
+from lq.wire.fields import REDACTED, RETRY, STATES
 
 _SECRET_HEADER: Final = re.compile(
     r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE
@@ -21,6 +21,16 @@ _JSON_TYPE: Final = re.compile(r"\s*application/(?:[\w.+-]+\+)?json\s*(?:;|$)", 
 _UNREADABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 to_json: Final = Encoder().encode
+
+
+def one_of(*words: str) -> Meta:
+    """Says of a member which words it may be, to those who read the description of the API."""
+    return Meta(extra_json_schema={"enum": [str(word) for word in words]})
+
+
+InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+StateWord = Annotated[str, one_of(*STATES)]
+TypeWord = Annotated[str, one_of("HTTP", "SCRIPTLET")]
 
 
 class Target(Struct, frozen=True):
@@ -45,9 +55,16 @@ def instant(at: int | None) -> str | None:
     return None if at is None else format_instant(at)
 
 
-def redacted(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers of a call, without the values that look like credentials."""
-    return {n: REDACTED if _SECRET_HEADER.search(n) else v for n, v in headers.items()}
+def redacted(headers: Mapping[str, str], words: Sequence[str] = ()) -> dict[str, str]:
+    """Headers of a call, without the values that look like credentials or that `words` name."""
+    return {
+        name: REDACTED if _SECRET_HEADER.search(name) or _named(name, words) else text
+        for name, text in headers.items()
+    }
+
+
+def _named(header: str, words: Sequence[str]) -> bool:
+    return bool(words) and f"header:{header.lower()}" in words
 
 
 def payload_members(payload: bytes | None, content_type: str | None) -> dict[str, Any]:
@@ -55,7 +72,7 @@ def payload_members(payload: bytes | None, content_type: str | None) -> dict[str
     members: dict[str, Any] = {"payload_type": content_type}
     if not payload:
         return members
-    if content_type is not None and _JSON_TYPE.match(content_type):
+    if is_json_type(content_type):
         if _is_json(payload):
             return {**members, "payload": Raw(payload)}
         text = None
@@ -65,6 +82,11 @@ def payload_members(payload: bytes | None, content_type: str | None) -> dict[str
         return {**members, "payload": text}
     encoded = base64.b64encode(payload).decode()
     return {**members, "payload": encoded, "payload_encoding": "base64"}
+
+
+def is_json_type(content_type: str | None) -> bool:
+    """Whether a Content-Type says JSON."""
+    return content_type is not None and _JSON_TYPE.match(content_type) is not None
 
 
 def readable(raw: bytes) -> str | None:

@@ -66,13 +66,14 @@ def read_query(query: str, known: Known[str]) -> dict[str, Any]:
     return _read_members(pairs, known)
 
 
-def refusing(sentence: str) -> Reader[str]:
+class Refusing:
     """Reads what has no place here, but may be tried: a refusal that says what to do instead."""
 
-    def refuse(text: str) -> object:
-        raise ValueError(sentence)
+    def __init__(self, sentence: str) -> None:
+        self._sentence = sentence
 
-    return refuse
+    def __call__(self, value: object) -> object:
+        raise ValueError(self._sentence)
 
 
 def refuse_idempotency_key(plain: Mapping[bytes, bytes]) -> None:

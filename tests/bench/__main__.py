@@ -56,7 +56,11 @@ async def push(report: Report) -> None:
     bare_port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         same_port = free_port()
-        environ = {"LQ_LISTEN": f"127.0.0.1:{same_port}", "LQ_EGRESS_ALLOW": "127.0.0.1:9"}
+        environ = {
+            "LQ_LISTEN": f"127.0.0.1:{same_port}",
+            "LQ_EGRESS_ALLOW": "127.0.0.1:9",
+            "LQ_LIMITS_CONNECTIONS_PER_ADDRESS": "1000",
+        }
         async with (
             lq(9) as daemon,
             peer("same-app", folder, port=same_port, **environ),

@@ -21,9 +21,9 @@ from yarl import URL
 from lq.config import load
 from lq.daemon.main import daemon
 from lq.daemon.store.sqlite import SqliteStore, open_store
-from lq.daemon.targets.request import Signer
 from lq.model import Job, NewJob, Pushed, PushOutcome, RetryPolicy, Run, State
 from tests.bench.load import Arrivals, Handler
+from tests.support.calls import signing
 
 BODY = b'{"user":"ada","n":12345}'
 _ANSWER = (
@@ -113,7 +113,7 @@ async def bare_client(port: str, calls: str, workers: str) -> None:
         content_type="application/json",
         payload=BODY,
     )
-    run, signer, url = Run(1, job, 0), Signer("lqs_" + "0" * 64), URL(job.target)
+    run, signer, url = Run(1, job, 0), signing("lqs_" + "0" * 64), URL(job.target)
     left = iter(range(int(calls)))
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),

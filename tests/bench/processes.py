@@ -103,6 +103,7 @@ async def lq(
             "LQ_EGRESS_ALLOW": f"127.0.0.1:{handler_port}",
             "LQ_VALIDATE_DEFAULT": "none",
             "LQ_DISPATCH_QUEUE_CONCURRENCY": "64",
+            "LQ_LIMITS_CONNECTIONS_PER_ADDRESS": "1000",
         }
         async with process("-m", "lq", "serve", port=port, **(settings | environ)) as running:
             daemon = Daemon(data, port, running.pid)

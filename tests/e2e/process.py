@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from lq.client import Client
+from tests.support.spoken import EAR
 
 T = TypeVar("T")
 
@@ -68,6 +69,8 @@ def run_lq(
         timeout=timeout_s,
         check=False,
     )
+    if arguments[:1] == ("serve",):
+        EAR.hear(done.stderr)
     return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
 
 
@@ -199,7 +202,7 @@ class Daemon:
     @property
     def url(self) -> str:
         """The address it listens on, from its banner."""
-        found = re.search(r"api +(http://\S+)/api/v1", self.stderr)
+        found = re.search(r"api +(https?://\S+)/api/v1", self.stderr)
         assert found, self.stderr
         return found[1]
 
@@ -211,6 +214,7 @@ class Daemon:
         assert process.stderr is not None
         with process.stderr as stream:
             for line in stream:
+                EAR.hear(line)
                 with self._news:
                     self._lines.append(line)
                     self._news.notify_all()

@@ -147,7 +147,8 @@ def test_a_healthy_daemon_has_nothing_wrong(lq: Daemon) -> None:
     assert {line.split()[0] for line in done.stdout.splitlines()} == {"ok"}
     findings = read(lq.cli("doctor", "--json"))
     assert {finding["check"] for finding in findings} == {
-        "configuration", "data folder", "disk", "secret", "socket", "daemon", "version", "clock",
+        "configuration", "data folder", "disk", "secret", "socket", "listen", "daemon", "version",
+        "clock",
     }  # fmt: skip
     assert all(finding["ok"] for finding in findings)
 

@@ -53,7 +53,7 @@ def test_help_lists_every_command_with_what_it_does(
         ("items", {"ls", "show", "cancel", "reschedule", "run", "retry"}),
         ("queues", {"ls", "show", "pause", "resume"}),
         ("tokens", {"create", "ls", "revoke"}),
-        ("secret", {"show"}),
+        ("secret", {"show", "rotate", "revoke-old"}),
     ],
 )
 def test_a_group_alone_shows_its_help(tmp_path: Path, group: str, verbs: set[str]) -> None:

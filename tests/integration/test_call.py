@@ -12,11 +12,10 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from lq import __version__
 from lq.clock import SystemClock
 from lq.daemon.main import Daemon
-from lq.daemon.targets.request import Signer
 from lq.model import Firing, QueueSettings, RetryPolicy
 from lq.signature import new_secret, verify, webhook_secret
 from tests.clock import START, FakeClock
-from tests.support.calls import run_of
+from tests.support.calls import run_of, signing
 from tests.support.handler import Call, Wire, answers, response
 from tests.support.home import Home, heard
 
@@ -78,8 +77,8 @@ async def test_a_call_says_no_more_than_it_must(daemon: Daemon, home: Home) -> N
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 async def test_each_method_carries_the_payload(daemon: Daemon, home: Home, method: str) -> None:
     call = await called(daemon, home, method=method)
-    assert (call.method, call.body) == (method, b"payload")
-    assert call.headers["content-length"] == "7"
+    assert (call.method, call.body) == (method, b"payload-canary")
+    assert call.headers["content-length"] == "14"
     assert "transfer-encoding" not in call.headers
 
 
@@ -91,7 +90,7 @@ async def test_payloads_arrive_byte_for_byte_with_their_length(
     call = await called(daemon, home, payload=payload)
     assert call.body == payload
     assert call.headers["content-length"] == str(size)
-    verify(call.headers["x-lq-signature"], payload, [daemon.engine.secret()], home.clock.now())
+    verify(call.headers["x-lq-signature"], payload, [home.handler.secret], home.clock.now())
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
@@ -180,8 +179,8 @@ async def test_an_items_headers_take_the_place_of_ours_where_they_may(
     ],
 )
 def test_a_call_tells_which_schedule_made_its_job(firing: Firing, sent: dict[str, str]) -> None:
-    headers = Signer(new_secret(bytes(32))).headers(run_of(80, firing=firing), START, "0" * 16)
-    plain = Signer(new_secret(bytes(32))).headers(run_of(80), START, "0" * 16)
+    headers = signing(new_secret(bytes(32))).headers(run_of(80, firing=firing), START, "0" * 16)
+    plain = signing(new_secret(bytes(32))).headers(run_of(80), START, "0" * 16)
     assert headers.items() - plain.items() == {"x-lq-schedule": "sch_1", **sent}.items()
 
 
@@ -232,7 +231,7 @@ async def test_all_attempts_of_a_job_share_one_trace(
 async def test_the_published_verifier_accepts_every_call(home: Home) -> None:
     home.clock.step(SystemClock().now() - home.clock.now())  # the library looks at the real one
     async with home.daemon() as daemon:
-        webhook = Webhook(webhook_secret(daemon.engine.secret()))
+        webhook = Webhook(webhook_secret(home.handler.secret))
         for payload in (b"", b'{"a": "\xc3\xbc"}', b"plain"):
             call = await called(daemon, home, payload=payload)
             webhook.verify(call.body, dict(call.headers), json_parse=False)

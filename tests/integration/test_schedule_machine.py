@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from lq.daemon.main import Daemon
-from lq.daemon.secret import load_secret
+from lq.daemon.secret import open_ring
 from lq.firing import MOST_CAUGHT_UP, timing
 from lq.model import ById, Misfire, QueueEdit, Schedule, ScheduleEdit
 from tests.clock import FakeClock
@@ -85,7 +85,7 @@ class Clocks(RuleBasedStateMachine):
 
     async def open(self) -> None:
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="lq")))
-        handler = Handler(self.clock, load_secret(folder))
+        handler = Handler(self.clock, open_ring(folder, self.clock).newest)
         await self.stack.enter_async_context(handler)
         self.home = Home(folder, self.clock, handler)
         await self.start()

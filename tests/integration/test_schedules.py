@@ -250,7 +250,7 @@ async def test_a_new_payload_leaves_the_next_time_alone(daemon: Daemon, home: Ho
     assert (outcome, now.id, now.next_at) == (PushOutcome.REPLACED, first.id, START + 2 * HOUR)
     await pass_time(daemon, home, 40 * MINUTE)
     old, new = await jobs_of(daemon, first)
-    assert (await daemon.engine.get(ById(old.id))).payload == b"payload"
+    assert (await daemon.engine.get(ById(old.id))).payload == b"payload-canary"
     assert (await daemon.engine.get(ById(new.id))).payload == b"new"
 
 

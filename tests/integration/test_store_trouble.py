@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ class Crowded:
         return store
 
     @contextlib.asynccontextmanager
-    async def daemon(self, **settings: object) -> AsyncIterator[Daemon]:
+    async def daemon(self, **settings: Any) -> AsyncIterator[Daemon]:
         async with self.home.daemon(open_store=self.open_store, **settings) as running:
             yield running
 

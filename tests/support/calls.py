@@ -9,11 +9,17 @@ from typing import Any
 from msgspec.structs import replace
 
 from lq.daemon.targets.http import HttpTarget
+from lq.daemon.targets.request import Signer
 from lq.model import Job, Outcome, OutcomeKind, RetryPolicy, Run, State
 from tests.clock import START
 from tests.support.handler import GIVE_UP_S, Wire, listening
 
 PATIENT_MS = GIVE_UP_S * 1000
+
+
+def signing(secret: str) -> Signer:
+    """A signer that knows a single secret, as every endpoint does."""
+    return Signer(lambda: (secret,), lambda _: secret)
 
 
 def run_of(port: int, **members: Any) -> Run:

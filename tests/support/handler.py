@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from socket import IPPROTO_TCP, TCP_INFO
+from ssl import SSLContext
 from types import TracebackType
 
 from msgspec import Struct
@@ -279,8 +280,14 @@ def _first(behaviours: list[Behaviour]) -> Behaviour:
 
 
 @contextlib.asynccontextmanager
-async def listening(serve: Callable[[Wire], Awaitable[None]]) -> AsyncIterator[int]:
-    """A bare TCP server that does what `serve` says with each connection; gives its port."""
+async def listening(
+    serve: Callable[[Wire], Awaitable[None]],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: SSLContext | None = None,
+) -> AsyncIterator[int]:
+    """A bare TCP or TLS server that does what `serve` says with each connection; its port."""
     connections: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -290,12 +297,12 @@ async def listening(serve: Callable[[Wire], Awaitable[None]]) -> AsyncIterator[i
         task.add_done_callback(connections.discard)
         try:
             await serve(Wire(reader, writer))
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, host, port, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

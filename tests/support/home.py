@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Set
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lq.daemon.events import Event, Subscription
 from lq.daemon.main import Daemon, daemon
 from lq.daemon.store import Store
 from lq.daemon.store.sqlite import open_store
+from lq.daemon.targets.names import GetAddrInfo
 from lq.model import ById, Job, Push, Ref, State
 from tests.clock import FakeClock
 from tests.support.handler import GIVE_UP_S, Handler
@@ -40,16 +42,17 @@ class Home:
         self,
         *,
         open_store: Callable[[Path], Awaitable[Store]] = open_store,
+        getaddrinfo: GetAddrInfo = socket.getaddrinfo,
         **settings: Any,
     ) -> AsyncIterator[Daemon]:
         """A daemon on this folder; `settings` are members of Config."""
         config = replace(self.config, **settings)
-        async with daemon(config, self.clock, open_store) as running:
+        async with daemon(config, self.clock, open_store, getaddrinfo=getaddrinfo) as running:
             yield running
 
     def push(self, path: str = "/", *, queue: str = "q", **members: Any) -> Push:
         """A push to the handler."""
-        members.setdefault("payload", b"payload")
+        members.setdefault("payload", b"payload-canary")
         return Push(queue=queue, target=self.handler.url(path), **members)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lq.config import Config, load
+from lq.config import Config, Limits, Tls, load
 from lq.errors import ConfigError
 from lq.model import QueueSettings, RetryPolicy
 
@@ -159,6 +160,42 @@ def test_the_retry_of_a_queue_is_a_count_or_waits(
     assert load_text(f"[queues.q]\nretry = {retry}").queues["q"].retry == expected
 
 
+def test_what_is_secret_can_be_encrypted_and_left_unshown(load_text: Load, tmp_path: Path) -> None:
+    config = load_text(
+        "[secrets]\nkey_file = 'keys/lq'\n"
+        "[queues.q]\nredact = ['body', 'header:X-Customer', 'response']",
+        LQ_QUEUES_P_REDACT="body, header:x-a",
+    )
+    assert config.secrets.key_file == tmp_path / "keys" / "lq"
+    assert config.queues["q"].redact == ("body", "header:x-customer", "response")
+    assert config.queues["p"].redact == ("body", "header:x-a")
+    assert load_text(LQ_SECRETS_CREDENTIAL="lq-key").secrets.credential == "lq-key"
+
+
+def test_the_files_of_tls_are_beside_the_configuration(load_text: Load, tmp_path: Path) -> None:
+    config = load_text('[tls]\ncert = "tls/cert.pem"\nkey = "/etc/key.pem"')
+    assert config.tls == Tls(cert=tmp_path / "tls/cert.pem", key=Path("/etc/key.pem"))
+    assert config.origin["tls.cert"] == "lq.toml:2"
+    overridden = load_text('[tls]\ncert = "a"\nkey = "b"', LQ_TLS_CERT="~/cert.pem")
+    assert overridden.tls == Tls(cert=Path("/home/ada/cert.pem"), key=tmp_path / "b")
+    assert load_text('[tls]\ncert = ""\nkey = ""').tls == Tls()
+
+
+def test_proxies_are_addresses_and_networks(load_text: Load) -> None:
+    config = load_text('trusted_proxy = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]')
+    assert [str(each) for each in config.trusted_proxy] == [
+        "127.0.0.1/32",
+        "10.0.0.0/8",
+        "fd00::/8",
+    ]
+    assert load_text(LQ_TRUSTED_PROXY="::1, 10.0.0.1").trusted_proxy[0] == ip_network("::1")
+
+
+def test_limits_are_counts_and_durations(load_text: Load) -> None:
+    config = load_text('[limits]\nheader_timeout = "5s"\nbad_tokens = 0', LQ_LIMITS_CONNECTIONS="9")
+    assert config.limits == Limits(header_timeout_ms=5_000, bad_tokens=0, connections=9)
+
+
 @pytest.mark.parametrize(
     ("listen", "host", "port"),
     [("localhost:80", "localhost", 80), ("0.0.0.0:65535", "0.0.0.0", 65535), ("[::]:1", "::", 1)],
@@ -223,6 +260,25 @@ def test_a_variable_may_not_mean_two_queues(load_text: Load) -> None:
     assert message == "LQ_QUEUES_A_B_METHOD: could mean the queue a-b or a_b"
 
 
+def test_where_calls_go_can_be_staged(load_text: Load, tmp_path: Path) -> None:
+    config = load_text(
+        """
+        [dispatch]
+        resolve = ["a.test:443:127.0.0.1", "a.test:443:[::1]"]
+        ca_file = "ca/staging.pem"
+        """
+    )
+    assert config.dispatch.resolve == ("a.test:443:127.0.0.1", "a.test:443:[::1]")
+    assert config.dispatch.ca_file == tmp_path / "ca/staging.pem"
+    overridden = load_text(
+        '[dispatch]\nca_file = "x.pem"',
+        LQ_DISPATCH_RESOLVE="a.test:443:[::1], b.test:80:10.0.0.1",
+        LQ_DISPATCH_CA_FILE="/etc/ca.pem",
+    )
+    assert overridden.dispatch.resolve == ("a.test:443:[::1]", "b.test:80:10.0.0.1")
+    assert overridden.dispatch.ca_file == Path("/etc/ca.pem")
+
+
 # What is refused
 
 
@@ -254,9 +310,24 @@ def test_a_variable_may_not_mean_two_queues(load_text: Load) -> None:
         ("[retry]\nfactor = nan", "[retry] factor: expected a number from 1 to 100, got NaN"),
         ("[retry]\njitter = 1.5", "got 1.5"),
         ("[retry]\njitter = false", "got false"),
+        ('[dispatch]\nresolve = "a.test:443:127.0.0.1"', "[dispatch] resolve: expected a list"),
+        ("[dispatch]\nca_file = 3", "[dispatch] ca_file: expected a path"),
         ('[egress]\nallow = "127.0.0.1:1"', "[egress] allow: expected a list"),
         ("[egress]\nallow = [1]", "got [1]"),
         ('[egress]\nmode = "any"', '[egress] mode: expected "public", got "any"'),
+        ('trusted_proxy = "10.0.0.1"', "trusted_proxy: expected a list of addresses and networks"),
+        ('trusted_proxy = ["proxy"]', "trusted_proxy: 'proxy' does not appear to be an IPv4 or"),
+        ('trusted_proxy = ["10.0.0.1/8"]', "trusted_proxy: 10.0.0.1/8 has host bits set"),
+        ('[tls]\ncert = "a"', "[tls] cert: needs key beside it"),
+        ('[tls]\n\nkey = "a"', "[tls] key: needs cert beside it"),
+        ("[tls]\ncert = 1", '[tls] cert: expected a path, or "" for none, got 1'),
+        ("[limits]\nconnections = 0", "expected an integer from 1 to 100000, got 0"),
+        ("[limits]\nrefused = -1", "[limits] refused: expected an integer from 0 to"),
+        ('[limits]\nbody_timeout = "0s"', "[limits] body_timeout: expected a duration from 1s"),
+        ("[secrets]\nkey_file = 1", '[secrets] key_file: expected a path, or "" for none'),
+        ("[secrets]\ncredential = 'a/b'", "[secrets] credential: expected the name of a systemd"),
+        ("[queues.q]\nredact = 'body'", "[queues.q] redact: expected a list such as"),
+        ("[queues.q]\nredact = ['payload']", '[queues.q] redact: expected "body", "response"'),
         ("queues = 1", "queues: expected a table, got 1"),
         ("queues = [{ name = 'x' }]", "queues: expected a table, got ["),
         ("[queues]\nmail = 1", "[queues.mail]: expected a table, got 1"),

@@ -130,6 +130,16 @@ def test_a_state_is_told_in_a_line(shown: dict[str, Any], line: str) -> None:
     assert render.state_line(shown) == line
 
 
+def test_older_secrets_are_named_by_their_end_and_shown_if_asked_for() -> None:
+    old = {"secret": "lqs_old", "webhookSecret": "whsec_old", "until": format_instant(NOW + 60_000)}
+    secrets = {"secret": "lqs_new", "webhookSecret": "whsec_new", "older": [old]}
+    end = "is valid until 2027-01-15 08:01:00 UTC (in 1 minute)"
+    assert render.secret_lines(secrets, None, NOW) == [f"An older one {end}"]
+    assert render.secret_lines(secrets, "secret", NOW) == [f"lqs_old {end}"]
+    assert render.secret_lines(secrets, "webhookSecret", NOW) == [f"whsec_old {end}"]
+    assert render.secret_lines({"secret": "lqs_new"}, "secret", NOW) == []
+
+
 # Details
 
 

@@ -57,10 +57,15 @@ PLAIN = {
 }
 
 
+def show_all(queue: str) -> tuple[str, ...]:
+    """What a queue hides that was not told to."""
+    return ()
+
+
 def test_a_schedule_says_no_more_than_there_is() -> None:
-    assert document(wire.encode_schedule(SCHEDULE, NOW)) == PLAIN
-    assert document(wire.encode_full_schedule(SCHEDULE, NOW)) == PLAIN
-    assert document(wire.encode_schedules(Page((SCHEDULE,)), NOW)) == {"items": [PLAIN]}
+    assert document(wire.encode_schedule(SCHEDULE, NOW, show_all)) == PLAIN
+    assert document(wire.encode_full_schedule(SCHEDULE, NOW, show_all)) == PLAIN
+    assert document(wire.encode_schedules(Page((SCHEDULE,)), NOW, show_all)) == {"items": [PLAIN]}
 
 
 def test_a_schedule_with_all_that_there_can_be() -> None:
@@ -101,13 +106,13 @@ def test_a_schedule_with_all_that_there_can_be() -> None:
         "origin": "file",
         "lastItem": {"id": "job_1", "state": "RETRY", "error": "status 500"},
     }
-    created = wire.encode_schedule(full, NOW, PushOutcome.CREATED)
+    created = wire.encode_schedule(full, NOW, show_all, PushOutcome.CREATED)
     assert document(created) == {**listed, "outcome": "created"}
-    assert document(wire.encode_schedules(Page((full,), "c"), NOW)) == {
+    assert document(wire.encode_schedules(Page((full,), "c"), NOW, show_all)) == {
         "items": [listed],
         "cursor": "c",
     }
-    assert document(wire.encode_full_schedule(full, NOW)) == {
+    assert document(wire.encode_full_schedule(full, NOW, show_all)) == {
         **listed,
         "retry": "3",
         "timeout": "1m30s",
@@ -123,7 +128,7 @@ def test_a_schedule_with_all_that_there_can_be() -> None:
     ("late_ms", "overdue"), [(-HOUR, None), (0, None), (60_000, None), (60_001, True)]
 )
 def test_a_schedule_is_overdue_after_a_minute(late_ms: int, overdue: bool | None) -> None:
-    shown = document(wire.encode_schedule(replace(SCHEDULE, next_at=NOW - late_ms), NOW))
+    shown = document(wire.encode_schedule(replace(SCHEDULE, next_at=NOW - late_ms), NOW, show_all))
     assert shown.get("overdue") is overdue
 
 
@@ -131,7 +136,9 @@ def test_a_schedule_that_lq_has_paused_says_why() -> None:
     stale = replace(SCHEDULE.spec, rule="30 25 * * *")  # as an older version might have stored
     shown = document(
         wire.encode_schedule(
-            replace(SCHEDULE, spec=stale, paused=True, reason="x-lq-schedule: no such hour"), NOW
+            replace(SCHEDULE, spec=stale, paused=True, reason="x-lq-schedule: no such hour"),
+            NOW,
+            show_all,
         )
     )
     assert (shown["paused"], shown["reason"]) == (True, "x-lq-schedule: no such hour")
@@ -139,7 +146,9 @@ def test_a_schedule_that_lq_has_paused_says_why() -> None:
 
 
 def test_the_last_item_of_which_only_the_name_is_known() -> None:
-    shown = document(wire.encode_schedule(replace(SCHEDULE, last=LastJob(id="job_1")), NOW))
+    shown = document(
+        wire.encode_schedule(replace(SCHEDULE, last=LastJob(id="job_1")), NOW, show_all)
+    )
     assert shown["lastItem"] == {"id": "job_1"}
 
 
@@ -170,7 +179,7 @@ JOB = Job(
 def test_an_item_tells_which_schedule_made_it(
     firing: Firing | None, members: dict[str, object]
 ) -> None:
-    shown = document(wire.encode_item(replace(JOB, firing=firing)))
+    shown = document(wire.encode_item(replace(JOB, firing=firing), show_all))
     found = {name: shown[name] for name in ("schedule", "fireTime", "missed") if name in shown}
     assert found == ({"schedule": "sch_1", **members} if firing else {})
 
