@@ -174,6 +174,11 @@ def parse_rule(text: str) -> str:
         raise RuleError(str(error), start + error.position, error.field) from None
 
 
+def is_interval(rule: str) -> bool:
+    """Whether a rule is an interval, which knows no zone."""
+    return rule.startswith("E=")
+
+
 def timing(spec: ScheduleSpec, anchor_at: int) -> Timing:
     """The times of a schedule. Shape: `anchor_at` is one of an interval's.
 
@@ -290,7 +295,7 @@ def _timing(rule: str, zone: str, anchor_at: int) -> Timing:
 
 
 def _every_ms(rule: str) -> int | None:
-    return _interval_ms(rule[2:]) if rule.startswith("E=") else None
+    return _interval_ms(rule[2:]) if is_interval(rule) else None
 
 
 def _interval_ms(text: str) -> int:

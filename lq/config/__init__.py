@@ -308,7 +308,7 @@ class _Settings:
             name: QueueSettings(**self._members(("queues", name), _QUEUE)) for name in self.queues
         }
         top = self._members((), _TOP) | {"data_dir": where.data_dir, "socket": where.sockets[0]}
-        return Config(
+        config = Config(
             **top,
             **members,
             queues=MappingProxyType(queues),
@@ -316,6 +316,12 @@ class _Settings:
             origin=MappingProxyType(self.origin),
             path=file,
         )
+        for schedule in config.schedules:
+            if len(schedule.spec.push.payload) > config.max_payload:
+                raise ConfigError(
+                    f"{schedule.where}: [[schedules]] payload: is larger than max_payload"
+                )
+        return config
 
     def _members(self, table: KeyPath, kinds: Mapping[str, Kind]) -> dict[str, Any]:
         return {

@@ -119,6 +119,7 @@ class Engine:
             gate=self._refuse_when_stopping,
         )
         self._load_config = load_config
+        self._reloading = asyncio.Lock()
         self._entropy = entropy
         self._keyring = auth.Keyring(())
         self._touched: dict[str, int] = {}
@@ -347,15 +348,21 @@ class Engine:
         then nothing was changed.
         """
         self._refuse_when_stopping()
-        try:
-            config = await asyncio.to_thread(self._load_config)
-            changes = await self.schedules.apply(config.schedules, dry=dry)
-        except ConfigError as error:
-            raise Conflict(error.message, hint="nothing was changed") from error
-        if not dry:
-            forget_zones()
-            await self._firer.look_up_zones()
-        return Reload(tuple(changes), differences(self._config, config))
+        async with self._reloading:  # or an older reading could be the last one applied
+            restart: tuple[str, ...] = ()
+            try:
+                config = await asyncio.to_thread(self._load_config)
+                restart = differences(self._config, config)
+                forget_zones()
+                changes = await self.schedules.apply(config.schedules, dry=dry)
+            except ConfigError as error:
+                hint = "nothing was changed"
+                if restart:
+                    hint += f"; {', '.join(restart)} changed, too, which a restart sees first"
+                raise Conflict(error.message, hint=hint) from error
+            if not dry:
+                await self._firer.look_up_zones()
+            return Reload(tuple(changes), restart)
 
     def authenticate(self, token: str) -> Principal:
         """Who presents this token. Raises: Unauthorized."""
