@@ -19,8 +19,11 @@ from lq import __version__
 from lq.commands import common, failure
 from lq.errors import LqError
 
-COMMANDS = ("serve", "push", "items", "history", "queues", "tokens", "secret", "doctor", "version")
-GROUPS = ("items", "queues", "tokens", "secret")
+COMMANDS = (
+    *("serve", "push", "items", "history", "schedules", "cron", "apply"),
+    *("queues", "tokens", "secret", "doctor", "version"),
+)
+GROUPS = ("items", "schedules", "queues", "tokens", "secret")
 _EPILOG = (
     "Exit codes: 0 ok, 1 negative outcome, 2 usage, 3 not found, 4 not allowed, 5 conflict, "
     "6 daemon unreachable, 7 timed out."

@@ -20,7 +20,15 @@ from msgspec import Struct
 
 from lq import cron
 from lq.model import Misfire, ScheduleSpec
-from lq.when import DAY_MS, MINUTE_MS, format_duration, load_zone, parse_duration
+from lq.when import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    SECOND_MS,
+    format_duration,
+    load_zone,
+    parse_duration,
+)
 
 LATE_MS: Final = MINUTE_MS
 """A time that could not be kept for longer than this is a misfire."""
@@ -166,6 +174,11 @@ def parse_rule(text: str) -> str:
         raise RuleError(str(error), start + error.position, error.field) from None
 
 
+def is_interval(rule: str) -> bool:
+    """Whether a rule is an interval, which knows no zone."""
+    return rule.startswith("E=")
+
+
 def timing(spec: ScheduleSpec, anchor_at: int) -> Timing:
     """The times of a schedule. Shape: `anchor_at` is one of an interval's.
 
@@ -282,7 +295,7 @@ def _timing(rule: str, zone: str, anchor_at: int) -> Timing:
 
 
 def _every_ms(rule: str) -> int | None:
-    return _interval_ms(rule[2:]) if rule.startswith("E=") else None
+    return _interval_ms(rule[2:]) if is_interval(rule) else None
 
 
 def _interval_ms(text: str) -> int:
@@ -326,18 +339,25 @@ def _skipped(times: Timing, seen_at: int, until: int) -> tuple[Planned, ...]:
     return (Planned(newest, number, f"misfire: {late} missed, and this schedule skips those"),)
 
 
-_UNITS: Final = (("day", DAY_MS), ("hour", 3_600_000), ("minute", 60_000), ("second", 1000))
+_UNITS: Final = (
+    *(("day", DAY_MS), ("hour", HOUR_MS), ("minute", MINUTE_MS)),
+    *(("second", SECOND_MS), ("millisecond", 1)),
+)
+_MOST_OF_ONE_UNIT: Final = 120
 
 
 def _spoken(ms: int) -> str:
-    """A duration in words: "90 seconds", "1 hour and 30 minutes", "day"."""
+    """A duration in words: "90 seconds", "36 hours", "1 day, 1 hour and 1 second", "day"."""
     words = []
     rest = ms
     for unit, unit_ms in _UNITS:
+        if ms % unit_ms == 0 and ms // unit_ms < _MOST_OF_ONE_UNIT:
+            return _counted(ms // unit_ms, unit).removeprefix("1 ")
         count, rest = divmod(rest, unit_ms)
         if count:
-            words.append(f"{count} {unit}{'s' if count > 1 else ''}")
-    if rest:
-        words.append(f"{rest} milliseconds")
-    text = " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
-    return text.removeprefix("1 ") if len(words) == 1 else text
+            words.append(_counted(count, unit))
+    return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
+
+
+def _counted(count: int, unit: str) -> str:
+    return f"{count} {unit}{'s' if count > 1 else ''}"

@@ -36,6 +36,17 @@ _STYLES = {
     "paused": "yellow",
     "revoked": "dim",
     "expired": "dim",
+    "ok": "green",
+    "running": "cyan",
+    "retrying": "yellow",
+    "cancelled": "dim",
+    "skipped": "dim",
+    "ended": "dim",
+    "overdue": "red",
+    "created": "green",
+    "updated": "yellow",
+    "removed": "red",
+    "conflict": "red",
 }
 _DONE = {"created": "Pushed", "replaced": "Replaced", "kept": "Kept"}
 
@@ -45,10 +56,14 @@ YIELDING = ("QUEUE", "KEY")  # what is cut first, the last of them before the ot
 
 
 class Table(NamedTuple):
-    """Rows of cells under their headings, the most important column first."""
+    """Rows of cells under their headings, the most important column first.
+
+    Shape: with `folded`, programs too get the last column on a line of its own below its row.
+    """
 
     headings: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+    folded: bool = False
 
 
 def clean(text: object) -> str:
@@ -92,8 +107,7 @@ def state_line(item: Json) -> str:
     """Where an item is, and why."""
     tries = item["attempts"]
     error = f": {clean(item['error'])}" if "error" in item else ""
-    plural = "" if tries == 1 else "s"
-    return f"{item['id']} is {item['state']} after {tries} attempt{plural}{error}"
+    return f"{item['id']} is {item['state']} after {counted(tries, 'attempt')}{error}"
 
 
 def secret_lines(secrets: Json, form: str | None, now: int) -> list[str]:
@@ -118,24 +132,27 @@ def item_details(item: Json, now: int) -> list[tuple[str, str]]:
         ("id", item["id"]),
         ("queue", item["queue"]),
         ("key", item.get("key")),
+        ("schedule", item.get("schedule")),
+        ("fire time", moment(item.get("fireTime"), now)),
+        ("catch-up", f"for {counted(item['missed'], 'missed time')}" if "missed" in item else None),
         ("state", item["state"]),
         ("error", item.get("error")),
         ("target", f"{target['method']} {target['url']}"),
-        ("created", _moment(item.get("created"), now)),
-        ("not before", _moment(item.get("notBefore"), now)),
-        ("next try", _moment(item.get("nextAttempt"), now)),
-        ("finished", _moment(item.get("finished"), now)),
-        ("expires", _moment(item.get("expires"), now)),
+        ("created", moment(item.get("created"), now)),
+        ("not before", moment(item.get("notBefore"), now)),
+        ("next try", moment(item.get("nextAttempt"), now)),
+        ("finished", moment(item.get("finished"), now)),
+        ("expires", moment(item.get("expires"), now)),
         ("attempts", f"{item['attempts']} of {item['maxAttempts']}"),
         ("last status", item.get("lastStatus")),
         ("retry", item.get("retry")),
         ("timeout", item.get("timeout")),
         ("labels", ", ".join(item.get("labels", ()))),
         ("headers", ", ".join(f"{n}: {v}" for n, v in item.get("headers", {}).items())),
-        ("payload", _payload(item)),
+        ("payload", payload_text(item)),
         ("redacted", ", ".join(item.get("redacted", ()))),
     ]
-    return _present(details)
+    return present(details)
 
 
 def queue_details(queue: Json, now: int) -> list[tuple[str, str]]:
@@ -145,7 +162,7 @@ def queue_details(queue: Json, now: int) -> list[tuple[str, str]]:
         ("queue", queue["name"]),
         ("state", queue_state(queue, now)),
         ("items", ", ".join(counts)),
-        ("next due", _moment(queue.get("oldestDue"), now)),
+        ("next due", moment(queue.get("oldestDue"), now)),
         ("target", queue.get("target")),
         ("method", queue.get("method")),
         ("headers", ", ".join(f"{n}: {v}" for n, v in queue.get("headers", {}).items())),
@@ -154,7 +171,7 @@ def queue_details(queue: Json, now: int) -> list[tuple[str, str]]:
         ("timeout", queue.get("timeout")),
         ("redact", ", ".join(queue.get("redact", ()))),
     ]
-    return _present(details)
+    return present(details)
 
 
 def details_text(details: Sequence[tuple[str, str]]) -> str:
@@ -163,11 +180,13 @@ def details_text(details: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"{label:<{width}}  {value}" for label, value in details)
 
 
-def _present(details: Iterable[tuple[str, object]]) -> list[tuple[str, str]]:
+def present(details: Iterable[tuple[str, object]]) -> list[tuple[str, str]]:
+    """The details that have a value, cleaned."""
     return [(label, clean(value)) for label, value in details if value not in {None, ""}]
 
 
-def _payload(item: Json) -> str:
+def payload_text(item: Json) -> str:
+    """A payload, or its beginning, and its type."""
     if "payload" not in item:
         return "empty"
     value = item["payload"]
@@ -190,13 +209,13 @@ def items_table(items: Sequence[Json], now: int) -> Table:
             item["state"],
             item["queue"],
             item.get("key", ""),
-            _ago(item.get("nextAttempt"), now),
+            ago(item.get("nextAttempt"), now),
             f"{item['attempts']}/{item['maxAttempts']}",
             item.get("error", ""),
         )
         for item in items
     ]
-    return _table(("ID", "STATE", "QUEUE", "KEY", "DUE", "TRIES", "ERROR"), rows)
+    return table_of(("ID", "STATE", "QUEUE", "KEY", "DUE", "TRIES", "ERROR"), rows)
 
 
 def history_table(items: Sequence[Json], now: int) -> Table:
@@ -207,13 +226,13 @@ def history_table(items: Sequence[Json], now: int) -> Table:
             item["state"],
             item["queue"],
             item.get("key", ""),
-            _ago(item.get("finished"), now),
+            ago(item.get("finished"), now),
             f"{item['attempts']}/{item['maxAttempts']}",
             item.get("error") or (f"status {item['lastStatus']}" if "lastStatus" in item else ""),
         )
         for item in items
     ]
-    return _table(("ID", "STATE", "QUEUE", "KEY", "FINISHED", "TRIES", "RESULT"), rows)
+    return table_of(("ID", "STATE", "QUEUE", "KEY", "FINISHED", "TRIES", "RESULT"), rows)
 
 
 def attempts_table(attempts: Sequence[Json], now: int) -> Table:
@@ -221,7 +240,7 @@ def attempts_table(attempts: Sequence[Json], now: int) -> Table:
     rows = [
         (
             attempt["n"],
-            _ago(attempt["started"], now),
+            ago(attempt["started"], now),
             format_duration(attempt["ms"]) if "ms" in attempt else "",
             attempt.get("outcome", "RUNNING"),
             attempt.get("status", ""),
@@ -229,7 +248,7 @@ def attempts_table(attempts: Sequence[Json], now: int) -> Table:
         )
         for attempt in attempts
     ]
-    return _table(("TRY", "STARTED", "TOOK", "OUTCOME", "STATUS", "ANSWER"), rows)
+    return table_of(("TRY", "STARTED", "TOOK", "OUTCOME", "STATUS", "ANSWER"), rows)
 
 
 def queues_table(queues: Sequence[Json], now: int) -> Table:
@@ -239,13 +258,13 @@ def queues_table(queues: Sequence[Json], now: int) -> Table:
             queue["name"],
             queue_state(queue, now),
             *(queue.get(name, "") for name in _COUNTS[:-1]),
-            _ago(queue.get("oldestDue"), now),
+            ago(queue.get("oldestDue"), now),
             queue.get("target", ""),
         )
         for queue in queues
     ]
     counts = ("PENDING", "RETRY", "RUNNING", "DONE", "FAILED")
-    return _table(("QUEUE", "STATE", *counts, "NEXT DUE", "TARGET"), rows)
+    return table_of(("QUEUE", "STATE", *counts, "NEXT DUE", "TARGET"), rows)
 
 
 def tokens_table(tokens: Sequence[Json], now: int) -> Table:
@@ -255,22 +274,27 @@ def tokens_table(tokens: Sequence[Json], now: int) -> Table:
             token["name"],
             _token_state(token, now),
             ",".join(token["scopes"]),
-            _ago(token["created"], now),
-            _ago(token.get("expires"), now) or "never",
-            _ago(token.get("lastUsed"), now) or "never",
+            ago(token["created"], now),
+            ago(token.get("expires"), now) or "never",
+            ago(token.get("lastUsed"), now) or "never",
             ", ".join(token.get("queues", ())) or "all",
         )
         for token in tokens
     ]
-    return _table(("NAME", "STATE", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "QUEUES"), rows)
+    return table_of(("NAME", "STATE", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "QUEUES"), rows)
 
 
 def table_text(table: Table) -> str:
     """A table as aligned text, for programs and dumb terminals: nothing cut, nothing coloured."""
     lines = [table.headings, *table.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = ("  ".join(map(str.ljust, line, widths)) for line in lines)
-    return "\n".join(line.rstrip() for line in padded)
+    if table.folded:
+        widths.pop()
+    text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    if table.folded:
+        for i, row in enumerate(table.rows, 1):
+            text[i] = f"{text[i]}\n{' ' * GAP}{row[-1]}".rstrip()
+    return "\n".join(text)
 
 
 def table_rich(table: Table, width: int) -> Text:
@@ -337,7 +361,8 @@ def _cut(text: str, width: int) -> str:
     return text if cell_len(text) <= width else f"{set_cell_size(text, max(width - 1, 0))}…"
 
 
-def _table(headings: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Table:
+def table_of(headings: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Table:
+    """A table of anything that has a text, cleaned."""
     return Table(headings, [tuple(map(clean, row)) for row in rows])
 
 
@@ -345,7 +370,7 @@ def queue_state(queue: Json, now: int) -> str:
     if not queue["paused"]:
         return "active"
     until = queue.get("pausedUntil")
-    return f"paused, {_span(parse_rfc3339(until) - now)} left" if until else "paused"
+    return f"paused, {span(parse_rfc3339(until) - now)} left" if until else "paused"
 
 
 def _token_state(token: Json, now: int) -> str:
@@ -355,24 +380,32 @@ def _token_state(token: Json, now: int) -> str:
     return "expired" if expires and parse_rfc3339(expires) <= now else "live"
 
 
-def _moment(instant: str | None, now: int) -> str | None:
+def moment(instant: str | None, now: int) -> str | None:
+    """An instant in the zone of this machine, and how far off it is."""
     return None if instant is None else describe_instant(parse_rfc3339(instant), now)
 
 
-def _ago(instant: str | None, now: int) -> str:
+def ago(instant: str | None, now: int) -> str:
     """How far off an instant is: "in 5m", "3h12m ago"."""
-    if instant is None:
-        return ""
-    ms = parse_rfc3339(instant) - now
+    return "" if instant is None else off(parse_rfc3339(instant) - now)
+
+
+def off(ms: int) -> str:
+    """How far ahead, or back, that many milliseconds are: "in 5m", "3h12m ago"."""
     if abs(ms) < 1000:
         return "now"
-    return f"in {_span(ms)}" if ms > 0 else f"{_span(-ms)} ago"
+    return f"in {span(ms)}" if ms > 0 else f"{span(-ms)} ago"
 
 
-def _span(ms: int) -> str:
+def span(ms: int) -> str:
     """A duration in at most two units, for a column."""
     grain = next(grain for below, grain in _GRAINS if ms < below)
     return format_duration(max(ms + grain // 2, 0) // grain * grain)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 attempt", "2 attempts"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 _GRAINS = (

@@ -14,6 +14,7 @@ Units: instants are Unix milliseconds UTC, durations are milliseconds.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import time
@@ -57,6 +58,7 @@ _INSTANT: Final = (
     rf"(?: *{_OFFSET}| +(?P<zone>\S+))?"
 )
 # Capital first: tzdata folders also hold posix/, right/ (which counts leap seconds) and localtime.
+_MAX_ZONE: Final = 64
 _ZONE_NAME: Final = r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*"
 
 _DURATION_FORMS: Final = 'a number with its unit, such as "250ms", "90s", "5m", "1d12h" or "1w"'
@@ -165,13 +167,14 @@ def parse_instant(text: str, now: int, zone: str | None = None) -> int:
 
 def load_zone(name: str) -> datetime.tzinfo:
     """The rules of an IANA time zone. Raises: UnknownZone."""
+    import struct
     import zoneinfo
 
-    if re.fullmatch(_ZONE_NAME, name):
-        try:
+    # OSError: "Europe" is a folder; struct.error, AssertionError: the zone's file is cut short.
+    unfit = (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, struct.error, AssertionError)
+    if len(name) <= _MAX_ZONE and re.fullmatch(_ZONE_NAME, name):
+        with contextlib.suppress(*unfit):
             return zoneinfo.ZoneInfo(name)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            pass  # OSError: "Europe" is a folder
     raise UnknownZone(
         f'there is no time zone {_shown(name)}: name one such as "Europe/Berlin" or "UTC"'
     )

@@ -16,18 +16,22 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
-from lq.client import ByKey, Client, Json, Ref
+from lq.client import ApiError, ByKey, Client, Json, Ref
 from lq.commands import failure
 from lq.errors import LqError
 from lq.paths import find_socket
 
 if TYPE_CHECKING:
     from lq.render import Table
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_PAGE = 1000
 FEW = 100
@@ -72,6 +76,10 @@ ItemQueue = Annotated[
 ]
 ItemKey = Annotated[
     str | None, typer.Option("--key", metavar="KEY", help="With --queue, in place of an id.")
+]
+OfSchedule = Annotated[
+    str | None,
+    typer.Option("--schedule", metavar="REF", help="Pushed by this schedule; its key or id."),
 ]
 
 
@@ -137,6 +145,13 @@ def item_refs(ids: Sequence[str] | None, queue: str | None, key: str | None) -> 
     raise typer.BadParameter("name the item either by its id or by --queue and --key together")
 
 
+def schedule_id(client: Client, ref: str | None) -> str | None:
+    """The id of the schedule that a key or an id names; an id may be of one that is gone."""
+    if ref is None or re.fullmatch("sch_[0-9a-f]{32}", ref):
+        return ref
+    return str(known(client.schedule)(ref)["id"])
+
+
 def now() -> int:
     """The wall clock. Units: Unix milliseconds."""
     return time.time_ns() // 1_000_000
@@ -160,6 +175,27 @@ def instant(text: str) -> str:
         return format_instant(parse_instant(text, now(), local_zone()))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def instant_in(name: str | None, text: str, option: str) -> int:
+    """An option's value as an instant; a time without a zone is in that one. Units: ms."""
+    from lq.when import parse_instant
+
+    try:
+        return parse_instant(text, now(), name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def zone(name: str) -> str:
+    """An option's value as the name of a time zone."""
+    from lq.when import load_zone
+
+    try:
+        load_zone(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return name
 
 
 def instant_or_duration(text: str) -> str:
@@ -221,6 +257,45 @@ def listing(
     if limit is None:
         note(f"There are more than these {FEW}: --limit N or --all shows them.")
     return found
+
+
+def each(
+    refs: Sequence[T], verb: Callable[[T], Json], said: Callable[[Json], str], *, as_json: bool
+) -> None:
+    """Apply a verb to each and print what it did; go on after a refusal, and exit with it."""
+    code = 0
+    for ref in refs:
+        try:
+            answer = verb(ref)
+        except LqError as error:
+            code = code or failure.explain(error)
+            continue
+        show_done(answer, said, as_json=as_json)
+    if code:
+        raise typer.Exit(code)
+
+
+def known(verb: Callable[P, T]) -> Callable[P, T]:
+    """A verb on a schedule that, where there is none, tells how to find those there are."""
+
+    @wraps(verb)
+    def told(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return verb(*arguments, **options)
+        except ApiError as error:
+            if error.status == 404:
+                error.hint = error.hint or "`lq schedules ls` shows which there are."
+            raise
+
+    return told
+
+
+def show_done(answer: Json, said: Callable[[Json], str], *, as_json: bool) -> None:
+    """Print what a verb did: JSON, a line for people, or the bare id for programs."""
+    if as_json:
+        out_json(answer)
+    else:
+        out(said(answer) if looking() else answer["id"])
 
 
 def show_listing(

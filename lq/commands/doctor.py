@@ -200,6 +200,7 @@ def examine_daemon(client: Client, config: Config | None) -> Iterator[Finding]:
         text = f"the daemon keeps its data in {served}, the configuration says {config.data_dir}"
         yield Finding("data folder", text, "Start it with the same lq.toml and LQ_* variables.")
     yield examine_clock(parse_rfc3339(info["now"]), asked_at, answered_at)
+    yield from examine_schedules(client)
 
 
 def examine_clock(there: int, asked_at: int, answered_at: int) -> Finding:
@@ -209,3 +210,26 @@ def examine_clock(there: int, asked_at: int, answered_at: int) -> Finding:
         return Finding("clock", "this machine and the daemon agree on the time")
     text = f"the daemon's clock is {format_duration(off_ms)} off this machine's"
     return Finding("clock", text, "Set both by NTP: handlers refuse signatures 2 minutes off.")
+
+
+def examine_schedules(client: Client) -> Iterator[Finding]:
+    """Whether all schedules keep their times: none is late, or was paused by lq itself."""
+    try:
+        schedules = common.listing(client.schedules, None, True)
+    except (ApiError, Unreachable):
+        return  # a token that may only push; or the daemon went away, which its check tells
+    check = "schedules"
+    well = True
+    for schedule in schedules:
+        name = schedule.get("key") or schedule["id"]
+        cure = f"`lq schedules show {quote(name)}` tells more."
+        if schedule.get("overdue"):
+            well = False
+            yield Finding(
+                check, f"{name} is overdue: it should have run {schedule['nextRun']}", cure
+            )
+        elif "reason" in schedule:
+            well = False
+            yield Finding(check, f"{name} was paused by lq: {schedule['reason']}", cure)
+    if schedules and well:
+        yield Finding(check, f"all of the {len(schedules)} keep their times")

@@ -33,7 +33,7 @@ _HINTS: Mapping[int, str] = {
 _HELP = "The same with --help shows what each option takes."
 _HEADER = re.compile(
     r"x-lq-(?:(headers)|(validate(?:: none)?)|(target|key|delay|on|method|retry|timeout"
-    r"|if-exists|expires|label))\b"
+    r"|if-exists|expires|label|queue|schedule|tz|start|until|times|jitter|misfire|overlap))\b"
 )
 
 

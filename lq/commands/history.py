@@ -29,6 +29,7 @@ def history(
     ] = None,
     key: Annotated[str | None, typer.Option(metavar="KEY", help="With this key.")] = None,
     label: Annotated[str | None, typer.Option(metavar="LABEL", help="With this label.")] = None,
+    schedule: common.OfSchedule = None,
     since: Annotated[
         str | None,
         typer.Option(
@@ -50,5 +51,6 @@ def history(
     from lq.render import history_table
 
     wanted = {"queue": queue, "state": state, "key": key, "label": label}
+    wanted["schedule"] = common.schedule_id(client, schedule)
     found = common.listing(client.history, limit, everything, since=since, until=until, **wanted)
     common.show_listing(found, history_table, as_json=as_json, quiet=quiet)

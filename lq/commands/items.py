@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
 from lq.client import ApiError, Client, Json, Ref
-from lq.commands import common, failure
+from lq.commands import common
 from lq.commands.common import (
     All,
     AsJson,
@@ -20,12 +19,10 @@ from lq.commands.common import (
     Limit,
     item_ref,
     item_refs,
-    looking,
     now,
     out,
     out_json,
 )
-from lq.errors import LqError
 
 app = common.app(help="List, inspect, move, cancel and repeat items.")
 
@@ -45,6 +42,7 @@ def list_items(
         ),
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="LABEL", help="With this label.")] = None,
+    schedule: common.OfSchedule = None,
     limit: Limit = None,
     everything: All = False,
     as_json: AsJson = False,
@@ -53,7 +51,9 @@ def list_items(
     """List the items that run, then those that wait, by queue, the soonest due first."""
     from lq.render import items_table
 
-    found = common.listing(client.items, limit, everything, queue=queue, state=state, label=label)
+    wanted = {"queue": queue, "state": state, "label": label}
+    wanted["schedule"] = common.schedule_id(client, schedule)
+    found = common.listing(client.items, limit, everything, **wanted)
     common.show_listing(found, items_table, as_json=as_json, quiet=quiet)
 
 
@@ -96,7 +96,7 @@ def cancel(
 ) -> None:
     """Cancel items that wait; one that runs is not tried again."""
     refs = item_refs(item_ids, queue, key)
-    _each(refs, client.cancel, lambda item: f"Cancelled {_name(item)}", as_json=as_json)
+    common.each(refs, client.cancel, lambda item: f"Cancelled {_name(item)}", as_json=as_json)
 
 
 @app.command()
@@ -126,7 +126,7 @@ def reschedule(
         return client.edit(ref, delay_ms=delay, on=on)
 
     refs = [item_ref(item_id, queue, key)]
-    _each(refs, edit, lambda item: f"{_name(item)} is {due(item, now())}", as_json=as_json)
+    common.each(refs, edit, lambda item: f"{_name(item)} is {due(item, now())}", as_json=as_json)
 
 
 @app.command()
@@ -141,7 +141,7 @@ def run(
 ) -> None:
     """Run waiting items now, whatever their time."""
     refs = item_refs(item_ids, queue, key)
-    _each(refs, client.run, lambda item: f"{_name(item)} is due now", as_json=as_json)
+    common.each(refs, client.run, lambda item: f"{_name(item)} is due now", as_json=as_json)
 
 
 @app.command()
@@ -156,7 +156,7 @@ def retry(
 ) -> None:
     """Run finished items again, with all their retries back."""
     refs = item_refs(item_ids, queue, key)
-    _each(refs, client.retry, lambda item: f"{_name(item)} waits again", as_json=as_json)
+    common.each(refs, client.retry, lambda item: f"{_name(item)} waits again", as_json=as_json)
 
 
 def _attempts(client: Client, item_id: str) -> list[Json]:
@@ -167,25 +167,6 @@ def _attempts(client: Client, item_id: str) -> list[Json]:
         if error.status != 403:
             raise
         return []
-
-
-def _each(
-    refs: Sequence[Ref], verb: Callable[[Ref], Json], said: Callable[[Json], str], *, as_json: bool
-) -> None:
-    """Apply a verb to each item and print what it did; go on after a refusal, and exit with it."""
-    code = 0
-    for ref in refs:
-        try:
-            item = verb(ref)
-        except LqError as error:
-            code = code or failure.explain(error)
-            continue
-        if as_json:
-            out_json(item)
-        else:
-            out(said(item) if looking() else item["id"])
-    if code:
-        raise typer.Exit(code)
 
 
 def _name(item: Json) -> str:

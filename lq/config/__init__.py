@@ -343,7 +343,7 @@ class _Settings:
         }
         self._refuse_half_of_tls()
         top = self._members((), _TOP) | {"data_dir": where.data_dir, "socket": where.sockets[0]}
-        return Config(
+        config = Config(
             **top,
             **members,
             queues=MappingProxyType(queues),
@@ -351,6 +351,12 @@ class _Settings:
             origin=MappingProxyType(self.origin),
             path=file,
         )
+        for schedule in config.schedules:
+            if len(schedule.spec.push.payload) > config.max_payload:
+                raise ConfigError(
+                    f"{schedule.where}: [[schedules]] payload: is larger than max_payload"
+                )
+        return config
 
     def _refuse_half_of_tls(self) -> None:
         given = [name for name in TLS if self.values.get(("tls", name))]

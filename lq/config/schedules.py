@@ -160,6 +160,13 @@ def _content_type_of(value: Any) -> str:
     return text
 
 
+def _labels_of(value: Any) -> tuple[str, ...]:
+    words = texts(value)
+    if any("," in word for word in words):
+        raise ValueError
+    return read_labels(",".join(words)) if words else ()
+
+
 def _truth_of(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError
@@ -182,9 +189,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "retry": RETRY,
     "timeout": ATTEMPT,
     "expires": duration(SECOND_MS, 3650 * DAY_MS, 'from 1s to 3650d, such as "1h"'),
-    "labels": Kind(
-        'a list of words such as ["nightly"]', lambda value: read_labels(",".join(texts(value)))
-    ),
+    "labels": Kind('a list of words such as ["nightly"]', _labels_of),
     "times": integer(1, 1_000_000_000),
     "start": _INSTANT,
     "until": _INSTANT,

@@ -75,14 +75,18 @@ def _rare(rule: Rule, zone: tzinfo, now: int) -> Iterator[str]:
 
 
 def _day_fields(rule: Rule) -> Iterator[str]:
-    if rule.any_day or rule.any_weekday:
+    if rule.any_day and rule.any_weekday:
         return
     if rule.both:
+        if rule.any_day or rule.any_weekday:
+            return
         starred = rule.days if rule.days.starred else rule.weekdays
         yield (
             f'fires only on days that match both day fields, because "{starred.text}" begins with'
             f" {starred.text[0]}; if neither did, days that match either would do"
         )
+    elif rule.any_day or rule.any_weekday:
+        yield "fires every day: when both day fields are restricted, days that match either will do"
     else:
         yield (
             f"fires on {day_words(rule.days)} AND on {weekday_words(rule.weekdays)}: when both day"

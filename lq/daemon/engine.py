@@ -122,6 +122,7 @@ class Engine:
         )
         self._load_config = load_config
         self._prepare = prepare
+        self._reloading = asyncio.Lock()
         self._entropy = entropy
         self._keyring = auth.Keyring(())
         self._touched: dict[str, int] = {}
@@ -350,17 +351,23 @@ class Engine:
         then nothing was changed.
         """
         self._refuse_when_stopping()
-        try:
-            config = await asyncio.to_thread(self._load_config)
-            use = await asyncio.to_thread(self._prepare, config)
-            changes = await self.schedules.apply(config.schedules, dry=dry)
-        except ConfigError as error:
-            raise Conflict(error.message, hint="nothing was changed") from error
-        if not dry:
-            use()
-            forget_zones()
-            await self._firer.look_up_zones()
-        return Reload(tuple(changes), differences(self._config, config))
+        async with self._reloading:  # or an older reading could be the last one applied
+            restart: tuple[str, ...] = ()
+            try:
+                config = await asyncio.to_thread(self._load_config)
+                restart = differences(self._config, config)
+                use = await asyncio.to_thread(self._prepare, config)
+                forget_zones()
+                changes = await self.schedules.apply(config.schedules, dry=dry)
+            except ConfigError as error:
+                hint = "nothing was changed"
+                if restart:
+                    hint += f"; {', '.join(restart)} changed, too, which a restart sees first"
+                raise Conflict(error.message, hint=hint) from error
+            if not dry:
+                use()
+                await self._firer.look_up_zones()
+            return Reload(tuple(changes), restart)
 
     def authenticate(self, token: str) -> Principal:
         """Who presents this token. Raises: Unauthorized."""

@@ -33,12 +33,14 @@ log = logging.getLogger(__name__)
 
 BATCH: Final = 250
 _RETRY_MS: Final = 5_000
+_COMPLAIN_EVERY_S: Final = 60.0
 _MARK_EVERY_MS: Final = 60_000
 # A clock that goes back by less may go on where it was: nothing fires until it has caught up.
 CORRECTION_MS: Final = 3 * HOUR_MS
 # One that is further back is doubted for a while: a machine may boot in 1970 and learn the time.
 _DOUBT_MS: Final = DAY_MS
 _DOUBT_S: Final = 300.0
+_WRITTEN_AT: Final = 1_793_491_200_000  # 2026-11-01: no daemon has lived before this was written
 
 
 class Firer:
@@ -65,10 +67,12 @@ class Firer:
         self._next_at: int | None = None
         self._mark = 0
         self._doubted_since: float | None = None
+        self._stuck_since: int | None = None
+        self._complained_at: float | None = None
 
     async def start(self) -> None:
         """Learn how late it was, and when each schedule is next by the zones of today."""
-        self._mark = await self._store.clock_mark() or self._clock.now()
+        self._mark = await self._store.clock_mark() or max(self._clock.now(), _WRITTEN_AT)
         try:
             await self.look_up_zones()
         except (StorageFull, Unavailable) as error:
@@ -78,8 +82,9 @@ class Firer:
 
     @property
     def late(self) -> bool:
-        """Whether what is due has not been looked at for a minute."""
-        return self._next_at is not None and self._clock.now() - self._next_at > LATE_MS
+        """Whether what is due could not be fired for a minute."""
+        since = self._next_at if self._stuck_since is None else self._stuck_since
+        return since is not None and self._clock.now() - since > LATE_MS
 
     def wake(self) -> None:
         """Look at what is due: a time has come, or the clock was set."""
@@ -90,11 +95,23 @@ class Firer:
         while True:
             await self._due.wait()
             self._due.clear()
+            due_at = self._next_at
             try:
                 await self._fire_due()
+                self._stuck_since = None
             except (StorageFull, Unavailable) as error:
-                log.warning("schedules wait: %s", error.message)
-                self.expect(self._clock.now() + _RETRY_MS)
+                now = self._clock.now()
+                if self._stuck_since is None:
+                    self._stuck_since = now if due_at is None else due_at
+                self._scheduler.at(Timer.SCHEDULES, now + _RETRY_MS)
+                self._complain(error.message)
+
+    def _complain(self, why: str) -> None:
+        """Say that schedules wait, once a minute."""
+        tick = self._clock.monotonic()
+        if self._complained_at is None or tick - self._complained_at >= _COMPLAIN_EVERY_S:
+            self._complained_at = tick
+            log.warning("schedules wait: %s", why)
 
     def now(self) -> int:
         """From when the times of a schedule count: of a clock that is doubted, what it was."""

@@ -79,10 +79,11 @@ async def _serve(config: Config) -> None:
     signals = _Signals(asyncio.get_running_loop())
     load_config = partial(load, str(config.path) if config.path else None, os.environ)
     async with daemon(config, load_config=load_config) as running:
-        signals.reload = partial(_reload, running.engine)
+        reloads = asyncio.create_task(_reload_when_asked(signals.reload, running.engine))
         print(_welcome(config, running), file=sys.stderr, flush=True)
         signals.second = running.cut
         await signals.stop.wait()
+        reloads.cancel()
         log.info("stopping: %d calls are still running", running.in_flight)
     log.info("stopped")
 
@@ -278,25 +279,23 @@ class _Signals:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.stop = asyncio.Event()
         self.second: Callable[[], None] = self.stop.set
-        self.reload: Callable[[], Coroutine[None, None, None]] = _nothing
-        self._reloads: set[asyncio.Task[None]] = set()
+        self.reload = asyncio.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._asked)
-        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+        loop.add_signal_handler(signal.SIGHUP, self.reload.set)
 
     def _asked(self) -> None:
         if self.stop.is_set():
             self.second()
         self.stop.set()
 
-    def _asked_to_reload(self) -> None:
-        task = asyncio.get_running_loop().create_task(self.reload())
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
 
-
-async def _nothing() -> None:
-    """What SIGHUP does before the daemon is up: it has just read its configuration."""
+async def _reload_when_asked(asked: asyncio.Event, engine: Engine) -> None:
+    """Read lq.toml again at each SIGHUP, that of a start under way included."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        await _reload(engine)
 
 
 async def _reload(engine: Engine) -> None:

@@ -19,6 +19,7 @@ from lq.clock import Clock
 from lq.daemon.store import Store
 from lq.daemon.wheel import Wheel
 from lq.errors import StorageFull, Unavailable
+from lq.when import DAY_MS
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,9 @@ class Scheduler:
             stepped = now - self.ticked_at * 1000 - offset
             if abs(stepped) >= _STEP_MS:
                 log.warning("clock stepped %+.0f s", stepped / 1000)
-                self.at(Timer.PRUNE, now)  # it was set by the clock that was wrong
+                # They were set by the clock that was wrong.
+                self.at(Timer.PRUNE, now)
+                self.at(Timer.MARK, now)
                 self.schedules_are_due()
             offset += stepped
             next_due = self.tick(now)
@@ -158,5 +161,6 @@ class Scheduler:
         now = self._clock.now()
         pruned = _BATCH
         while pruned == _BATCH:
-            pruned = await self._store.prune(now - self._keep_ms, _BATCH)
+            # A day of firings is remembered whatever is kept: the clock may go back that far.
+            pruned = await self._store.prune(now - self._keep_ms, now - DAY_MS, _BATCH)
         self.at(Timer.PRUNE, now + _PRUNE_EVERY_MS)

@@ -27,7 +27,7 @@ from lq.errors import (
     RequestError,
     ValidationError,
 )
-from lq.firing import Timing
+from lq.firing import Timing, is_interval
 from lq.model import (
     ById,
     Firing,
@@ -214,29 +214,30 @@ class Schedules:
         """
         self.check(entries)
         async with self._firer.turn:
-            changes = [await self._apply(entry, dry=dry) for entry in entries]
+            plans = [await self._planned(entry) for entry in entries]
             named = {entry.spec.key for entry in entries}
+            of_file = pages(self._store, ScheduleFilter(origin=Origin.FILE, limit=BATCH))
             gone = [
                 schedule
-                async for page in pages(
-                    self._store, ScheduleFilter(origin=Origin.FILE, limit=BATCH)
-                )
+                async for page in of_file
                 for schedule in page
                 if schedule.spec.key not in named
             ]
-            for schedule in gone:
-                if not dry:
-                    await self._store.delete_schedule(schedule.id)
-                changes.append(
-                    ScheduleChange(
-                        key=schedule.spec.key or schedule.id,
-                        change="removed",
-                        next_before=schedule.next_at,
-                    )
-                )
             if not dry:
+                changed = [schedule for _, schedule in plans if schedule is not None]
+                await self._store.put_schedules(changed, [schedule.id for schedule in gone])
+                for schedule in changed:
+                    self._firer.expect(schedule.next_at)
                 self.where = {entry.spec.key or "": entry.where for entry in entries}
-        return changes
+        removed = [
+            ScheduleChange(
+                key=schedule.spec.key or schedule.id,
+                change="removed",
+                next_before=schedule.next_at,
+            )
+            for schedule in gone
+        ]
+        return [*(change for change, _ in plans), *removed]
 
     def check(self, entries: Sequence[FileSchedule]) -> None:
         """Refuse entries of lq.toml whose targets may not be called. Raises: ConfigError."""
@@ -246,28 +247,47 @@ class Schedules:
             except RequestError as error:
                 raise ConfigError(f"{entry.where}: {error.message}", hint=error.hint) from error
 
-    async def _apply(self, entry: FileSchedule, *, dry: bool) -> ScheduleChange:
+    async def _planned(self, entry: FileSchedule) -> tuple[ScheduleChange, Schedule | None]:
+        """What an entry of lq.toml changes, and the schedule as it will be if it does."""
         spec = self._checked(entry.spec)
         key = spec.key or ""
         found = await self._store.schedule(ScheduleKey(key))
+        if found is not None and found.origin is not Origin.FILE:
+            why = "the API has made one with this key: delete that one, or choose another key"
+            log.warning("%s: schedule %s is left alone: %s", entry.where, key, why)
+            return ScheduleChange(key=key, change="conflict", note=why), None
+        wanted = self._new(spec, Origin.FILE) if found is None else self._changed(found, spec)
+        if entry.paused is not None and entry.paused != wanted.paused:
+            wanted = replace(wanted, paused=entry.paused, reason=None)
+            wanted = self._timed(replace(wanted, seen_at=self._onwards(wanted)))
+        note = self._why_silent(wanted)
+        if note is not None and not wanted.paused:
+            wanted = replace(wanted, paused=True, reason=note, next_at=None)
         if found is None:
-            change, before, changed = "created", None, self._new(spec, Origin.FILE)
-        elif found.origin is not Origin.FILE:
-            note = "the API has made one with this key: delete that one, or choose another key"
-            log.warning("%s: schedule %s is left alone: %s", entry.where, key, note)
-            return ScheduleChange(key=key, change="conflict", note=note)
-        else:
-            change, before, changed = "updated", found.next_at, self._changed(found, spec)
-        if entry.paused is not None and entry.paused != changed.paused:
-            changed = replace(changed, paused=entry.paused, reason=None)
-            changed = self._timed(replace(changed, seen_at=self._onwards(changed)))
-        if changed is found:
-            change = "unchanged"
-        elif not dry:
-            await self._put(changed)
-        return ScheduleChange(
-            key=key, change=change, next_before=before, next_after=changed.next_at
+            change = ScheduleChange(key=key, change="created", next_after=wanted.next_at, note=note)
+            return change, wanted
+        same = wanted == found
+        next_after = self._timed(wanted).next_at
+        if same and next_after != found.next_at:
+            note = "the rules of its time zone have changed"
+        elif same and found.paused and note is None:
+            note = f"it is paused: lq schedules resume {key}"
+        change = ScheduleChange(
+            key=key,
+            change="unchanged" if same else "updated",
+            next_before=found.next_at,
+            next_after=next_after,
+            note=note,
         )
+        return change, None if same else wanted
+
+    def _why_silent(self, schedule: Schedule) -> str | None:
+        """Why a schedule could make no job, its times apart."""
+        try:
+            self._resolver.named_target(schedule.spec.push)
+        except ValidationError as error:
+            return error.message
+        return None
 
     def _new(self, spec: ScheduleSpec, origin: Origin) -> Schedule:
         now = self._clock.now()
@@ -285,12 +305,15 @@ class Schedules:
         """The schedule with another spec; itself if that changes nothing.
 
         Its next time stays unless what changes is about its times; then they count from now.
+        What lq itself has paused goes on with it, and is paused again if its reason still holds.
         """
         old = found.spec
-        if spec == old:
+        if spec == old and found.reason is None:
             return found
-        changed = replace(found, spec=spec)
-        anew = (spec.rule, spec.zone, spec.start_at) != (old.rule, old.zone, old.start_at)
+        changed = replace(found, spec=spec, paused=found.paused and not found.reason, reason=None)
+        anew = (spec.rule, spec.start_at) != (old.rule, old.start_at)
+        if spec.zone != old.zone and not is_interval(spec.rule):
+            anew = True
         if anew:
             anchor_at = self._firer.now() if spec.start_at is None else spec.start_at
             changed = replace(changed, anchor_at=anchor_at, fired=0)

@@ -15,7 +15,10 @@ from .endpoint import Endpoint
 from .process import LQ, Daemon, Ended, environment, run_lq
 from .shell import piped, typed
 
-COMMANDS = {"serve", "push", "items", "history", "queues", "tokens", "secret", "doctor", "version"}
+COMMANDS = {
+    *("serve", "push", "items", "history", "schedules", "cron", "apply"),
+    *("queues", "tokens", "secret", "doctor", "version"),
+}
 
 LOADED = """
 import contextlib, json, sys
@@ -51,6 +54,10 @@ def test_help_lists_every_command_with_what_it_does(
     ("group", "verbs"),
     [
         ("items", {"ls", "show", "cancel", "reschedule", "run", "retry"}),
+        (
+            "schedules",
+            {"ls", "show", "add", "edit", "rm", "pause", "resume", "run", "next", "simulate"},
+        ),
         ("queues", {"ls", "show", "pause", "resume"}),
         ("tokens", {"create", "ls", "revoke"}),
         ("secret", {"show", "rotate", "revoke-old"}),
@@ -73,6 +80,7 @@ def test_a_terminal_gets_the_same_help(start: Start) -> None:
     [
         ("lq p", {"push"}),
         ("lq items re", {"reschedule", "retry"}),
+        ("lq schedules add --misfire ", {"once", "skip", "all"}),
         ("lq push --if-exists ", {"replace", "keep", "reject"}),
         ("lq push --wa", {"--wait", "--wait-timeout"}),
         ("lq tokens create x --scope ", {"push", "read", "admin"}),
@@ -125,6 +133,7 @@ def test_a_usage_error_is_a_sentence_and_a_hint(
         ("items", "show", "job_1"),
         ("items", "cancel", "job_1", "job_2"),
         ("history",),
+        ("apply",),
         ("queues", "ls"),
         ("tokens", "create", "x", "--scope", "push"),
         ("secret", "show"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -11,7 +12,8 @@ import pytest
 
 from lq.config import Config, load
 from lq.daemon.main import Daemon, daemon
-from lq.errors import ConfigError, Conflict
+from lq.daemon.store import Store
+from lq.errors import ConfigError, Conflict, StorageFull
 from lq.model import (
     ById,
     Misfire,
@@ -28,6 +30,7 @@ from lq.model import (
 from tests.clock import START
 from tests.support.home import Home, reaches
 from tests.support.schedules import HOUR, MINUTE, SECOND, allowed, fired, jobs_of, make, pass_time
+from tests.support.sqlite import Disk
 
 
 class File:
@@ -246,18 +249,73 @@ async def test_a_new_payload_in_the_file_moves_no_next_run(file: File) -> None:
         assert (change.change, change.next_after) == ("updated", START + HOUR)
 
 
-async def test_a_schedule_may_use_the_target_of_its_queue(file: File) -> None:
+async def test_an_entry_without_any_target_waits_for_one(file: File) -> None:
     text = entry("k").replace('target = "URL"\n', "")
     file.write(text)
     async with file.daemon() as running:
-        await pass_time(running, file.home, HOUR)
         paused = await running.engine.schedules.get(ScheduleKey("k"))
-        assert paused.paused
+        assert (paused.paused, paused.next_at) == (True, None)
         assert "no default target" in (paused.reason or "")
+        (change,) = (await running.engine.reload(dry=True)).schedules
+        assert "no default target" in (change.note or "")
         await running.engine.edit_queue("q", QueueEdit(target=file.home.handler.url()))
-        resumed = await running.engine.schedules.resume(ScheduleKey("k"))
-        assert resumed.next_at == START + 2 * HOUR
-        assert resumed.spec.push.target == file.home.handler.url()
+        (change,) = (await running.engine.reload(dry=False)).schedules
+        assert (change.change, change.next_after) == ("updated", START + HOUR)
+        await running.engine.edit_queue("q", QueueEdit(target=None))
+        await running.engine.reload(dry=False)
+        assert (await running.engine.schedules.get(ScheduleKey("k"))).paused
+        file.write(entry("k"))
+        await running.engine.reload(dry=False)
+        going = await running.engine.schedules.get(ScheduleKey("k"))
+        assert (going.paused, going.reason, going.next_at) == (False, None, START + HOUR)
+
+
+async def test_reloads_at_once_end_with_the_last_file(file: File) -> None:
+    async with file.daemon() as running:
+        reloads = []
+        for n in range(8):
+            file.write(entry("k", f"0 {n} * * *"))
+            reloads.append(asyncio.create_task(running.engine.reload(dry=False)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*reloads)
+        assert (await running.engine.schedules.get(ScheduleKey("k"))).spec.rule == "0 7 * * *"
+
+
+async def test_a_reload_that_cannot_be_stored_changes_nothing(file: File) -> None:
+    disks: list[Disk] = []
+
+    async def open_store(folder: Path) -> Store:
+        store, disk = await Disk.open(folder)
+        disks.append(disk)
+        return store
+
+    file.write(entry("a"))
+    async with daemon(file.load(), file.home.clock, open_store, file.load) as running:
+        disks[0].pages = 1
+        file.write("".join(entry(f"k{n}", payload=f'"{"x" * 3000}"') for n in range(20)))
+        with pytest.raises(StorageFull):
+            await running.engine.reload(dry=False)
+        assert list(await keys(running)) == ["a"]
+        disks[0].pages = None
+        await running.engine.reload(dry=False)
+        assert len(await keys(running)) == 20
+
+
+async def test_a_hint_names_what_a_restart_would_see_first(file: File) -> None:
+    async with file.daemon() as running:
+        file.head = file.head.replace("[egress]\nallow = [", '[egress]\nallow = ["127.0.0.1:9", ')
+        file.write(entry("k").replace("URL", "http://127.0.0.1:9/"))
+        with pytest.raises(Conflict) as refused:
+            await running.engine.reload(dry=False)
+        assert "egress.allow" in (refused.value.hint or "")
+
+
+async def test_a_paused_schedule_says_so_at_a_reload(file: File) -> None:
+    file.write(entry("k", paused="true"))
+    async with file.daemon() as running:
+        file.write(entry("k"))
+        (change,) = (await running.engine.reload(dry=False)).schedules
+        assert change.note == "it is paused: lq schedules resume k"
 
 
 async def test_a_start_with_a_target_that_may_not_be_called_is_refused(file: File) -> None:
@@ -285,6 +343,8 @@ MISTAKES = {
     'key = "a"\nschedule = "@daily"\nqueue = "q"\npayload = { at = 2027-01-01 }': (5, "a date"),
     'key = "a"\nschedule = "@daily"\nqueue = "q"\npaused = 1': (5, "true or false"),
     'key = "a"\nschedule = "@daily"\nqueue = "q"\nmisfire = "never"': (5, '"once" or "skip"'),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\nlabels = ["a,b"]': (5, "a list of words"),
+    f'key = "a"\nschedule = "@daily"\nqueue = "q"\ntimezone = "{"A/" * 600}B"': (5, "time zone"),
     'key = ""\nschedule = "@daily"\nqueue = "q"': (2, "key: "),
     'key = "a"\nschedule = "@daily"\nqueue = "a/items"': (4, "items"),
     (
@@ -303,6 +363,14 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str) -> None:
         load(str(path), {})
     assert str(refused.value).startswith(f"{path}:{line}: [[schedules]] ")
     assert says in str(refused.value)
+
+
+def test_a_payload_is_no_larger_than_those_that_are_pushed(tmp_path: Path) -> None:
+    path = tmp_path / "lq.toml"
+    text = entry("a", payload='"12345678901"').replace("URL", "https://example.com")
+    path.write_text("max_payload = 10\n" + text)
+    with pytest.raises(ConfigError, match=r":2: \[\[schedules\]\] payload: is larger than"):
+        load(str(path), {})
 
 
 @pytest.mark.parametrize("text", ["schedules = 1", "[schedules]\nkey = 'a'", "schedules = [1]"])

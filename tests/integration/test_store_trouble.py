@@ -19,9 +19,10 @@ from lq.daemon.main import Daemon
 from lq.daemon.store import Store
 from lq.errors import StorageFull, StoreFailed, Unavailable
 from lq.model import ById, JobFilter, State
-from tests.clock import FakeClock
+from tests.clock import START, FakeClock
 from tests.support.handler import Gate, answers, hangs
 from tests.support.home import Home, eventually, reaches
+from tests.support.schedules import HOUR, fired, make
 from tests.support.sqlite import Disk, no_file_may_grow
 
 LARGE = bytes(60_000)
@@ -230,3 +231,74 @@ async def test_a_disk_that_fails_ends_the_daemon(home: Home) -> None:
         call = await home.handler.next()
         await reaches(daemon, call.job_id, State.COMPLETED)
         assert len((await daemon.engine.history(JobFilter())).items) == 1
+
+
+async def test_a_firing_that_cannot_be_stored_is_made_when_there_is_room(
+    crowded: Crowded, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with crowded.daemon() as daemon:
+        hourly = await make(daemon, crowded.home, "0 * * * *")
+        minutely = await make(daemon, crowded.home, "* * * * *")
+        crowded.disk.read_only = True
+        clock.advance(HOUR)
+        await eventually(lambda: logged(caplog, "schedules wait"))
+        for _ in range(4):
+            clock.advance(30_000)
+            await eventually(lambda: looked(clock))
+        assert "schedules are late" in daemon.engine.health().reasons
+        assert not daemon.engine.health().live
+        assert await fired(daemon, hourly) == []
+        assert caplog.text.count("schedules wait") <= 3
+        crowded.disk.read_only = False
+
+        async def made() -> bool:
+            clock.advance(1_000)
+            return len(await fired(daemon, hourly)) > 0
+
+        await eventually(made)
+        assert [at for at, _ in await fired(daemon, hourly)] == [START + HOUR]
+        at, missed = (await fired(daemon, minutely))[0]
+        assert at == START + missed * 60_000
+        assert missed >= 60
+        await eventually(lambda: lives(daemon))
+
+
+async def test_a_start_on_a_full_disk_fires_when_there_is_room(
+    crowded: Crowded, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with crowded.daemon() as daemon:
+        hourly = await make(daemon, crowded.home, "0 * * * *")
+    clock.advance(HOUR)
+
+    async def open_read_only(folder: Path) -> Store:
+        store = await crowded.open_store(folder)
+        crowded.disk.read_only = True
+        return store
+
+    async with crowded.home.daemon(open_store=open_read_only) as daemon:
+        await eventually(lambda: logged(caplog, "schedules wait"))
+        assert await fired(daemon, hourly) == []
+        crowded.disk.read_only = False
+
+        async def made() -> bool:
+            clock.advance(1_000)
+            return len(await fired(daemon, hourly)) > 0
+
+        await eventually(made)
+        assert [at for at, _ in await fired(daemon, hourly)] == [START + HOUR]
+
+
+async def lives(daemon: Daemon) -> bool:
+    await asyncio.sleep(0)
+    return daemon.engine.health().live
+
+
+async def logged(caplog: pytest.LogCaptureFixture, text: str) -> bool:
+    await asyncio.sleep(0)
+    return text in caplog.text
+
+
+async def looked(clock: FakeClock) -> bool:
+    """Whether the scheduler has looked at the clock, and waits for it again."""
+    await asyncio.sleep(0)
+    return clock.waiting > 0

@@ -33,6 +33,7 @@ SUCCEEDED = Outcome(kind=OutcomeKind.SUCCEEDED, status=200)
 FAILED = Outcome(kind=OutcomeKind.FAILED, status=500, error="status 500")
 INTERRUPTED = Outcome(kind=OutcomeKind.INTERRUPTED, error="interrupted")
 
+FAR = START + 10**13  # later than anything in a test
 HOUR = 3_600_000
 
 _numbers = count(1)

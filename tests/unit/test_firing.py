@@ -285,7 +285,11 @@ def test_times_of_an_interval_count_from_where_they_are_asked_for() -> None:
     ("rule", "words"),
     [
         ("E=1s", "every second"),
-        ("E=1m30s", "every 1 minute and 30 seconds"),
+        ("E=1m30s", "every 90 seconds"),
+        ("E=1h30m", "every 90 minutes"),
+        ("E=1d12h", "every 36 hours"),
+        ("E=2h", "every 2 hours"),
+        ("E=1h1s", "every 1 hour and 1 second"),
         ("E=1d", "every day"),
         ("E=2d", "every 2 days"),
         ("E=1d1h1s", "every 1 day, 1 hour and 1 second"),

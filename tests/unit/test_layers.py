@@ -53,6 +53,7 @@ FORBIDDEN = (
     ("lq.daemon", "lq.cli", "the daemon knows no command line"),
     ("lq.daemon", "lq.commands", "the daemon knows no command line"),
     ("lq.daemon", "lq.render", "the daemon draws no tables"),
+    ("lq.daemon", "lq.render_schedules", "the daemon draws no tables"),
     ("lq.sdk", "lq.daemon", "handlers run without the daemon"),
     ("lq.sdk", "aiosqlite", "handlers run without the daemon"),
 )

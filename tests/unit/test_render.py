@@ -149,6 +149,15 @@ def test_details_leave_out_what_is_not_there() -> None:
     assert {"id", "queue", "state", "target", "next try", "payload"} <= {*labels}
 
 
+def test_the_item_of_a_schedule_tells_of_it() -> None:
+    fired = item(schedule="sch_1", fireTime=format_instant(NOW - 300_000), missed=3)
+    details = dict(render.item_details(fired, NOW))
+    assert details["schedule"] == "sch_1"
+    assert details["fire time"].endswith("(5 minutes ago)")
+    assert details["catch-up"] == "for 3 missed times"
+    assert dict(render.item_details(item(missed=1), NOW))["catch-up"] == "for 1 missed time"
+
+
 @pytest.mark.parametrize(
     ("members", "shown"),
     [
@@ -260,6 +269,12 @@ def test_columns_tell_times_in_two_units(ms: int, shown: str) -> None:
 def test_a_table_as_text_is_aligned_and_whole() -> None:
     table = render.Table(("A", "LONGER", "C"), [("1", "", "x" * 300), ("22", "b", "")])
     assert render.table_text(table) == f"A   LONGER  C\n1           {'x' * 300}\n22  b"
+
+
+def test_a_folded_table_has_its_last_column_below_each_row() -> None:
+    table = render.Table(("A", "B", "C"), [("1", "", "x" * 300), ("22", "b", "")], folded=True)
+    assert render.table_text(table) == f"A   B\n1\n  {'x' * 300}\n22  b"
+    assert render.table_text(render.Table(("A", "B"), [], folded=True)) == "A"
 
 
 def on_a_terminal(table: render.Table, width: int) -> Sequence[str]:

@@ -212,7 +212,7 @@ def test_a_rule_without_notes_or_warnings() -> None:
     assert document(wire.encode_cron("E=90s", "UTC", [], NOW)) == {
         "schedule": "E=90s",
         "timezone": "UTC",
-        "explanation": "every 1 minute and 30 seconds",
+        "explanation": "every 90 seconds",
         "warnings": [],
         "times": [],
     }

@@ -148,8 +148,11 @@ class Store(Protocol):
     async def expire(self, now: int, limit: int) -> tuple[int, int | None]:
         """Fail up to `limit` waiting jobs past their expiry; how many, and the next expiry."""
 
-    async def prune(self, finished_before: int, limit: int) -> int:
+    async def prune(self, finished_before: int, fired_before: int, limit: int) -> int:
         """Forget up to `limit` jobs finished before an instant, with their runs; how many.
+
+        A job made for a nominal time stays until that is before `fired_before`: what has fired
+        must be known still when the clock goes back.
 
         In steps small enough that pushes do not wait; fewer than `limit` means that none is left.
         """
@@ -186,6 +189,9 @@ class Store(Protocol):
 
         Raises: KeyExists.
         """
+
+    async def put_schedules(self, schedules: Sequence[Schedule], gone: Sequence[str]) -> None:
+        """Put many, and forget those of these ids, all or nothing. Raises: KeyExists."""
 
     async def schedule(self, ref: ScheduleRef) -> Schedule | None:
         """One schedule with its payload."""

@@ -125,9 +125,10 @@ def expire(tx: Transaction, now: int, limit: int) -> tuple[int, int | None]:
     return len(expired), row[0] if row else None
 
 
-def prune(tx: Transaction, before: int, limit: int) -> int:
+def prune(tx: Transaction, before: int, fired_before: int, limit: int) -> int:
     """Forget the jobs that finished longest ago, as far as one step goes; how many."""
-    oldest = tx.listed("oldest_finished", before=before, limit=min(limit, _PRUNED_JOBS))
+    most = min(limit, _PRUNED_JOBS)
+    oldest = tx.listed("oldest_finished", before=before, fired_before=fired_before, limit=most)
     held = accumulate((size for *_, size in oldest), initial=0)
     # At least one, however much it holds.
     pruned = [job for job, earlier in zip(oldest, held, strict=False) if earlier < _PRUNED_BYTES]

@@ -68,6 +68,18 @@ def put(tx: Transaction, schedule: Schedule) -> KeyExists | None:
     return None
 
 
+def put_all(
+    tx: Transaction, schedules: Sequence[Schedule], gone: Sequence[str]
+) -> KeyExists | None:
+    """Forget some schedules, then insert or change others."""
+    for schedule_id in gone:
+        delete(tx, schedule_id)
+    for schedule in schedules:
+        if taken := put(tx, schedule):
+            return taken
+    return None
+
+
 def delete(tx: Transaction, schedule_id: str) -> bool:
     """Forget a schedule."""
     return tx.change("delete_schedule", id=schedule_id) > 0

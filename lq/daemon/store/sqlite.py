@@ -115,10 +115,10 @@ class SqliteStore:
     async def expire(self, now: int, limit: int) -> tuple[int, int | None]:
         return await self._do(editing.expire, now, limit)
 
-    async def prune(self, finished_before: int, limit: int) -> int:
+    async def prune(self, finished_before: int, fired_before: int, limit: int) -> int:
         pruned = 0
         while pruned < limit:
-            step = await self._do(editing.prune, finished_before, limit - pruned)
+            step = await self._do(editing.prune, finished_before, fired_before, limit - pruned)
             if not step:
                 break
             pruned += step
@@ -154,6 +154,9 @@ class SqliteStore:
 
     async def put_schedule(self, schedule: Schedule) -> None:
         await self._do(schedules.put, schedule)
+
+    async def put_schedules(self, schedules_: Sequence[Schedule], gone: Sequence[str]) -> None:
+        await self._do(schedules.put_all, schedules_, gone)
 
     async def schedule(self, ref: ScheduleRef) -> Schedule | None:
         return await self._ask(schedules.get, ref)

@@ -26,6 +26,7 @@ from lq.model import (
 )
 from tests.clock import START
 from tests.support.jobs import (
+    FAR,
     all_of,
     assert_counts,
     bury,
@@ -343,7 +344,7 @@ async def test_prune_forgets_the_oldest_in_steps(store: Store) -> None:
         run = await push_running(store)
         await store.settle((succeed, bury)[n % 2](run, START + n))
         jobs.append(run.job)
-    assert [await store.prune(START + 8, 3) for _ in range(4)] == [3, 3, 2, 0]
+    assert [await store.prune(START + 8, FAR, 3) for _ in range(4)] == [3, 3, 2, 0]
     kept = [job.id for job in await all_of(store.finished)]
     assert kept == [jobs[9].id, jobs[8].id]
     for job in jobs[:8]:
@@ -355,9 +356,9 @@ async def test_prune_forgets_the_oldest_in_steps(store: Store) -> None:
 async def test_prune_leaves_what_is_still_called(store: Store) -> None:
     run = await push_running(store)
     await store.cancel(ById(run.job.id), START)
-    assert await store.prune(START + 1, 10) == 0
+    assert await store.prune(START + 1, FAR, 10) == 0
     await store.settle(succeed(run))
-    assert await store.prune(START + 1, 10) == 1
+    assert await store.prune(START + 1, FAR, 10) == 1
 
 
 async def test_prune_leaves_what_is_unfinished(store: Store) -> None:
@@ -365,7 +366,7 @@ async def test_prune_leaves_what_is_unfinished(store: Store) -> None:
     running = await push_running(store)
     retrying = await push_running(store)
     await store.settle(fail(retrying))
-    assert await store.prune(START + 10**12, 100) == 0
+    assert await store.prune(START + 10**12, FAR, 100) == 0
     assert {job.id for job in await all_of(store.unfinished)} == {
         waiting.job.id, running.job.id, retrying.job.id,
     }  # fmt: skip
@@ -375,12 +376,12 @@ async def test_prune_and_revive_at_one_moment(store: Store) -> None:
     for _ in range(5):
         job = await finish(store, succeed)
         pruned, revived = await asyncio.gather(
-            store.prune(START + 1, 10), store.revive(ById(job.id), START)
+            store.prune(START + 1, FAR, 10), store.revive(ById(job.id), START)
         )
         assert (pruned, revived is None) in {(1, True), (0, False)}
         await assert_counts(store)
         await store.cancel(ById(job.id), START) if revived else None
-        await store.prune(START + 1, 10)
+        await store.prune(START + 1, FAR, 10)
 
 
 async def test_listings_hold_no_payloads(store: Store) -> None:

@@ -393,7 +393,7 @@ class Verbs(RuleBasedStateMachine):
             and job.finished_at < self.now - age_ms
             and None not in self.history[job_id].values()
         )
-        assert self.do(self.store.prune(self.now - age_ms, limit)) == len(old[:limit])
+        assert self.do(self.store.prune(self.now - age_ms, self.now, limit)) == len(old[:limit])
         for _, _, job_id in old[:limit]:
             del self.known[job_id], self.history[job_id]
 

@@ -14,7 +14,7 @@ from lq.daemon.store import Store
 from lq.errors import ValidationError
 from lq.model import ById, Job, JobFilter, State
 from tests.clock import START
-from tests.support.jobs import all_of, bury, fail, new_job, push_running, succeed
+from tests.support.jobs import FAR, all_of, bury, fail, new_job, push_running, succeed
 
 
 async def fill(store: Store) -> None:
@@ -164,7 +164,7 @@ async def test_history_stays_right_while_more_is_finished(store: Store) -> None:
         wanted = replace(wanted, cursor=page.cursor)
         newer = await push_running(store)
         await store.settle(succeed(newer, START + 1000))
-        await store.prune(START + 1, 1)
+        await store.prune(START + 1, FAR, 1)
     assert seen == [job for job in reversed(ended) if job in seen]
     assert set(ended[6:]) <= set(seen)
 

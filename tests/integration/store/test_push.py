@@ -10,7 +10,7 @@ import pytest
 from lq.daemon.store import Store
 from lq.model import ById, ByKey, Firing, JobFilter, NewJob, PushOutcome, RetryPolicy, State
 from tests.clock import START
-from tests.support.jobs import all_of, assert_counts, claim, new_job, succeed
+from tests.support.jobs import FAR, all_of, assert_counts, claim, new_job, succeed
 
 from .conftest import OpenStore
 
@@ -99,7 +99,7 @@ async def test_run_ids_and_places_are_never_given_twice(opened: OpenStore) -> No
         first = await store.push(new_job(claim=True))
         assert first.run is not None
         await store.settle(succeed(first.run))
-        assert await store.prune(START + 1, 10) == 1
+        assert await store.prune(START + 1, FAR, 10) == 1
     async with opened() as store:
         second = await store.push(new_job(claim=True))
         assert second.run is not None

@@ -13,6 +13,7 @@ from lq.errors import Conflict
 from lq.model import ById, Counts, JobFilter, Queue, QueueEdit, QueueSettings, RetryPolicy, State
 from tests.clock import START
 from tests.support.jobs import (
+    FAR,
     all_of,
     assert_counts,
     bury,
@@ -123,7 +124,7 @@ async def test_counts_follow_every_move(store: Store) -> None:
     await store.settle(bury(await push_running(store)))
     await store.cancel(ById((await store.push(new_job())).job.id), START)
     assert (await get(store)).counts == Counts(completed=1, failed=1, cancelled=1)
-    await store.prune(START + 10**6, 10)
+    await store.prune(START + 10**6, FAR, 10)
     assert (await get(store)).counts == Counts()
 
 

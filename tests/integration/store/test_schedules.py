@@ -32,7 +32,7 @@ from lq.model import (
     State,
 )
 from tests.clock import START
-from tests.support.jobs import HOUR, new_fire, new_schedule, succeed
+from tests.support.jobs import FAR, HOUR, new_fire, new_schedule, succeed
 from tests.support.jobs import claim as claim_jobs
 from tests.support.sqlite import Disk
 
@@ -442,7 +442,7 @@ async def test_what_became_of_the_last_job(store: Store) -> None:
     assert await last(store, schedule) == LastJob(
         id=job.id, state=State.FAILED, failures=2, finished_at=START + 5, error="broken"
     )
-    assert await store.prune(START + 6, 10) == 1
+    assert await store.prune(START + 6, FAR, 10) == 1
     assert await last(store, schedule) == LastJob(id=job.id)
 
 

@@ -21,6 +21,7 @@ from lq.model import (
 )
 from tests.clock import START
 from tests.support.jobs import (
+    FAR,
     assert_counts,
     bury,
     claim,
@@ -210,7 +211,7 @@ async def test_an_end_and_a_cancel_at_one_moment(store: Store) -> None:
 async def test_a_second_end_of_a_run_whose_job_was_forgotten(store: Store) -> None:
     run = await push_running(store)
     await store.settle(succeed(run))
-    assert await store.prune(START + 1, 10) == 1
+    assert await store.prune(START + 1, FAR, 10) == 1
     assert not (await store.settle(fail(run))).applied
     assert await store.get(ById(run.job.id)) is None
 

@@ -17,7 +17,7 @@ from lq.daemon.store.sqlite import open_store
 from lq.errors import InUse, StartError, StoreFailed
 from lq.model import ById
 from tests.clock import START
-from tests.support.jobs import new_job, push_running, succeed
+from tests.support.jobs import FAR, new_job, push_running, succeed
 from tests.support.sqlite import beside, files, no_file_may_grow
 
 from .conftest import sqlite
@@ -201,7 +201,7 @@ async def test_what_is_forgotten_leaves_nothing_behind(tmp_path: Path) -> None:
         for _ in range(3):
             await store.settle(succeed(await push_running(store)))
         kept = await store.push(new_job())
-        assert await store.prune(START + 1, 100) == 3
+        assert await store.prune(START + 1, FAR, 100) == 3
     with beside(tmp_path) as connection:
         for table, left in (("jobs", 1), ("payloads", 1), ("runs", 0)):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (left,)

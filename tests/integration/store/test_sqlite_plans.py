@@ -114,7 +114,7 @@ def work(connection: sqlite3.Connection) -> dict[str, int]:
     assert all(one.applied for one in settled)
     costs["get"], _ = cost(lambda: reading.get(tx.all, ById(jobs[0].id)))
     costs["expire"], _ = cost(lambda: editing.expire(tx, START, 500))
-    costs["prune"], pruned = cost(lambda: editing.prune(tx, START + 1, 500))
+    costs["prune"], pruned = cost(lambda: editing.prune(tx, START + 1, START + 1, 500))
     assert pruned == 10
     costs["queues"], _ = cost(lambda: reading.queues(tx.all))
     schedule = new_schedule(id="sch_2", overlap=Overlap.SKIP)

@@ -16,7 +16,7 @@ from lq.daemon.store.database import open_database
 from lq.daemon.store.sqlite import JobBook, SqliteStore
 from lq.model import ById, State
 from tests.clock import START
-from tests.support.jobs import all_of, assert_counts, bury, new_job, push_running, succeed
+from tests.support.jobs import FAR, all_of, assert_counts, bury, new_job, push_running, succeed
 
 from .conftest import at_work
 
@@ -105,7 +105,7 @@ async def test_large_payloads_are_pruned_in_steps(stepping: Stepping) -> None:
         run = await push_running(store, payload=bytes(200_000))
         await store.settle(succeed(run))
     book.most_freed = 0
-    assert await store.prune(START + 1, 500) == 200
+    assert await store.prune(START + 1, FAR, 500) == 200
     assert 0 < book.most_freed <= MOST_BYTES
     assert await all_of(store.finished) == []
 
@@ -118,7 +118,7 @@ async def test_large_answers_are_pruned_in_steps(stepping: Stepping) -> None:
         outcome = replace(settlement.outcome, body=bytes(64 * 1024))
         await store.settle(replace(settlement, outcome=outcome))
     book.most_freed = 0
-    assert await store.prune(START + 1, 500) == 200
+    assert await store.prune(START + 1, FAR, 500) == 200
     assert 0 < book.most_freed <= MOST_BYTES
 
 
@@ -127,15 +127,15 @@ async def test_one_that_is_larger_than_a_step_is_pruned_all_the_same(stepping: S
     for end in (succeed, bury):
         run = await push_running(store, payload=bytes(2 * MOST_BYTES))
         await store.settle(end(run))
-    assert await store.prune(START + 1, 1) == 1
-    assert await store.prune(START + 1, 500) == 1
+    assert await store.prune(START + 1, FAR, 1) == 1
+    assert await store.prune(START + 1, FAR, 500) == 1
 
 
 async def test_pruning_keeps_to_its_limit(stepping: Stepping) -> None:
     store, _ = stepping
     for _ in range(60):
         await store.settle(succeed(await push_running(store, payload=bytes(200_000))))
-    assert [await store.prune(START + 1, 50) for _ in range(3)] == [50, 10, 0]
+    assert [await store.prune(START + 1, FAR, 50) for _ in range(3)] == [50, 10, 0]
 
 
 async def test_expired_jobs_in_front_cost_a_claim_nothing(stepping: Stepping) -> None:

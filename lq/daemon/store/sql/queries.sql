@@ -219,6 +219,7 @@ SELECT json_group_array(json_array(seq, queue_id, state, bytes)) FROM (
            + (SELECT coalesce(sum(length(body)), 0) FROM runs WHERE job_seq = j.seq) AS bytes
     FROM jobs j
     WHERE j.finished_at IS NOT NULL AND j.finished_at < :before AND j.run_id IS NULL
+      AND (j.fire_at IS NULL OR j.fire_at < :fired_before)
     ORDER BY j.finished_at, j.seq LIMIT :limit);
 
 -- name: prune_jobs
