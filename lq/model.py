@@ -249,11 +249,15 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class HeadAnswer(Struct, frozen=True):
-    """What a HEAD validation brought: status and signature headers, or why it brought none."""
+    """What a HEAD validation brought: status and signature headers, or why it brought none.
+
+    Shape: `asked` is false when lq lacked something to ask with, which is no verdict.
+    """
 
     status: int | None = None
     signatures: tuple[str, ...] = ()
     error: str | None = None
+    asked: bool = True
 
 
 class Settlement(Struct, frozen=True, kw_only=True):
@@ -456,6 +460,7 @@ class LastJob(Struct, frozen=True, kw_only=True):
     failures: int = 0
     finished_at: int | None = None
     error: str | None = None
+    queue: str | None = None  # the schedule may have another one by now
 
 
 class Origin(StrEnum):

@@ -102,6 +102,19 @@ _SENSITIVE: Final = (
     IPv6Network("fd00:42::42/128"),  # Scaleway
 )
 
+# What carries any IPv4 address within its own, so that a gateway near lq may lead to it.
+_CARRYING_V4: Final = tuple(
+    map(
+        IPv6Network,
+        (
+            "::/96",  # IPv4-compatible
+            "::ffff:0:0:0/96",  # IPv4-translated
+            "64:ff9b:1::/48",  # NAT64 of one's own; that of all, 64:ff9b::/96, is looked into
+            "2002::/16",  # 6to4
+        ),
+    )
+)
+
 _LOCALHOST: Final = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _ENTRY: Final = re.compile(r"(?:\[([^\]%]*)\]|([^\[\]:]*)):([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _ENTRY_FORMS: Final = '"127.0.0.1:3000", "[::1]:3000" or "10.1.2.0/24:8000-8099"'
@@ -143,54 +156,61 @@ class Egress:
         self._listener = port, is_here
 
     def check(self, target: Target) -> None:
-        """Let a target pass. Raises: TargetNotAllowed; its hint is the line that would allow it."""
+        """Let a target pass. Raises: TargetNotAllowed.
+
+        Whoever pushes shall not learn this machine's addresses: which of them lq listens on, but
+        for the loopback ones, is left to `permits`.
+        """
         addresses = self.known(target.host, target.port)
-        if any(self.permits(target.scheme, address, target.port) for address in addresses):
-            return
+        for address in addresses:
+            own = self._is_listener(address, target.port, lambda _: False)
+            if self._opens(target.scheme, address, target.port, alone=own):
+                return
         if addresses or target.scheme == "http":
-            raise self._blocked(target, addresses)
+            raise _blocked(target)
 
     def permits(self, scheme: str, address: Address, port: int) -> bool:
         """Whether a connection may be made to this very address."""
-        address = _unmapped(address)
-        entries = [n for n, ports in self._allowed if port in ports and address in n]
-        if self._is_sensitive(address, port):
-            return any(map(_is_one_address, entries))
-        return bool(entries) or (scheme == "https" and is_public(address))
+        own = self._listener is not None and self._is_listener(address, port, self._listener[1])
+        return self._opens(scheme, address, port, alone=own)
 
     def known(self, host: str, port: int) -> tuple[Address, ...]:
         """The addresses a host means without asking anybody; none when it has to be looked up."""
         return self._pins.get((host, port)) or _addresses(host)
 
-    def _is_sensitive(self, address: Address, port: int) -> bool:
-        """Whether only an entry of exactly this address opens it."""
-        inner = _inner(address)
-        if _holds_credentials(inner):
-            return True
+    def _opens(self, scheme: str, address: Address, port: int, *, alone: bool) -> bool:
+        """Whether the rule lets an address pass; `alone`, only by an entry of exactly it."""
+        address = _unmapped(address)
+        entries = [n for n, ports in self._allowed if port in ports and address in n]
+        if alone or _is_sensitive(address):
+            return any(map(_is_one_address, entries))
+        return bool(entries) or (scheme == "https" and is_public(address))
+
+    def _is_listener(self, address: Address, port: int, is_here: Callable[[Address], bool]) -> bool:
+        """Whether lq itself is what listens there."""
         if self._listener is None or self._listener[0] != port:
             return False
-        return inner.is_loopback or inner.is_unspecified or self._listener[1](inner)
+        inner = _inner(_unmapped(address))
+        return inner.is_loopback or inner.is_unspecified or is_here(inner)
 
-    def _blocked(self, target: Target, addresses: Sequence[Address]) -> TargetNotAllowed:
-        called = f"{target.scheme} to {_host_and_port(target.host, target.port)}"
-        if not addresses:
-            return TargetNotAllowed(
-                f"{called} is blocked: plain http may only go to addresses listed in [egress]"
-                " allow",
-                hint="use https, or call the host by its address and add that to lq.toml: "
-                f'[egress] allow = ["ADDRESS:{target.port}"]',
-            )
-        rule = "only https to a public address needs no entry in [egress] allow"
-        if self._is_sensitive(addresses[0], target.port):
-            rule = (
-                "link-local and metadata addresses, and lq's own, need an entry of exactly that"
-                " address in [egress] allow"
-            )
-        entry = _host_and_port(str(addresses[0]), target.port)
+
+def _blocked(target: Target) -> TargetNotAllowed:
+    """The refusal of a target. It says nothing that the target does not: no address of a pin."""
+    called = f"{target.scheme} to {_host_and_port(target.host, target.port)}"
+    written = _addresses(target.host)
+    if target.scheme == "http" and not written:
         return TargetNotAllowed(
-            f"{called} is blocked: {rule}",
-            hint=f'to let lq call it, add to lq.toml: [egress] allow = ["{entry}"]',
+            f"{called} is blocked: plain http may only go to addresses listed in [egress] allow",
+            hint="use https, or call the host by its address and add that to lq.toml: "
+            f'[egress] allow = ["ADDRESS:{target.port}"]',
         )
+    entry = _host_and_port(str(written[0]) if written else "ADDRESS", target.port)
+    where = "" if written else ", with the address that [dispatch] resolve gives it"
+    return TargetNotAllowed(
+        f"{called} is blocked: only https to a public address needs no entry in [egress] allow;"
+        " link-local and metadata addresses, and lq's own, need an entry of exactly that address",
+        hint=f'to let lq call it, add to lq.toml: [egress] allow = ["{entry}"]{where}',
+    )
 
 
 def parse_pins(entries: Iterable[str]) -> Pins:
@@ -316,8 +336,19 @@ def _is_one_address(network: IPv4Network | IPv6Network) -> bool:
     return network.prefixlen == network.max_prefixlen
 
 
-def _holds_credentials(address: Address) -> bool:
-    return any(address in network for network in _SENSITIVE)
+def _is_sensitive(address: Address) -> bool:
+    """Whether only an entry of exactly this address opens it, wherever lq listens."""
+    inner = _inner(address)
+    if any(inner in network for network in _SENSITIVE):
+        return True
+    plain = inner.is_loopback or inner.is_unspecified  # numbered as if they carried 0.0.0.0/31
+    return not plain and any(inner in network for network in _CARRYING_V4)
+
+
+def _opens_nothing(network: IPv4Network | IPv6Network) -> bool:
+    """Whether all of a network is sensitive: its first and its last address, in one range."""
+    ends = network.network_address, network.broadcast_address
+    return any(all(end in other for end in ends) for other in _SENSITIVE + _CARRYING_V4)
 
 
 def _inner(address: Address) -> Address:
@@ -358,8 +389,11 @@ def _parse_entry(entry: str) -> tuple[IPv4Network | IPv6Network, range]:
         ) from None
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED_V4):
         raise ValueError(f"an IPv4 address is written as one, as in {_ENTRY_FORMS}, got {entry!r}")
-    if not _is_one_address(network) and _holds_credentials(network.network_address):
-        raise ValueError(f"link-local and metadata addresses are listed singly, got {entry!r}")
+    if not _is_one_address(network) and _opens_nothing(network):
+        raise ValueError(
+            "link-local and metadata addresses, and those that carry an IPv4 address, are listed"
+            f" singly, got {entry!r}"
+        )
     ports = range(int(match[3]), int(match[4] or match[3]) + 1)
     if not ports or ports[0] < 1 or ports[-1] > 65_535:
         raise ValueError(f"ports are numbers from 1 to 65535, the lower first, got {entry!r}")

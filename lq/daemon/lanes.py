@@ -4,14 +4,19 @@ Owns one Lane per queue and the slots in use. Pure: no clock, no asyncio; whoeve
 something passes `now`, and learns through `wake` and `set_timer` what follows from it.
 
 Invariant: `running` of a lane never exceeds its concurrency by a claim, the sum never the
-cap; and a lane is in `_ripe` exactly when it could start a job it believes to be due.
+cap; and a lane is in `_ripe` exactly when it could start a job it believes to be due. No more
+than MOST_ASIDE slots are lent while their jobs wait.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from lq.daemon.store import Claimed, ClaimRequest
+
+# Jobs without a slot that wait to be called. Each has a connection, so their number must end.
+MOST_ASIDE: Final = 128
 
 
 class Lane:
@@ -48,6 +53,7 @@ class Lanes:
         # Insertion-ordered: the lane served longest ago is first.
         self._ripe: dict[str, Lane] = {}
         self.running = 0
+        self._aside = 0
 
     def lane(self, name: str) -> Lane:
         """The lane of a queue, made at its first mention."""
@@ -91,12 +97,20 @@ class Lanes:
         self._take(lane, -1)
         self._judge(lane, now)
 
-    def step_aside(self) -> None:
-        """Let the other queues use a slot while its job waits for something before its call."""
+    def step_aside(self) -> bool:
+        """Let the other queues use a slot while its job waits for something before its call.
+
+        Shape: False when too many have done so, and the job waits in its slot.
+        """
+        if self._aside >= MOST_ASIDE:
+            return False
+        self._aside += 1
         self._share(-1)
+        return True
 
     def step_back(self) -> bool:
         """Take the slot again; False when that is one too many, and the job must be given back."""
+        self._aside -= 1
         self._share(1)
         return self.running <= self._cap
 

@@ -20,7 +20,7 @@ from lq.daemon.egress import Egress, parse_target
 from lq.daemon.targets.connect import Blocked, Guard, is_this_machine, tls_context
 from lq.daemon.targets.names import Names
 from lq.errors import ConfigError, TargetNotAllowed
-from lq.model import ById, OutcomeKind, Push, State
+from lq.model import ById, OutcomeKind, Push, QueueSettings, State
 from tests.clock import FakeClock
 from tests.support.calls import PATIENT_MS, failed, run_of
 from tests.support.handler import answers, listening
@@ -269,6 +269,19 @@ async def test_lq_does_not_call_itself(home: Home) -> None:
             job = (await running.engine.push(Push(queue="q", target=named, payload=b""))).job
             end = await heard(events, "fail", job.id)
     assert str(end.error).startswith("target_blocked: self.test leads to an address")
+
+
+async def test_lq_does_not_call_itself_while_it_starts(home: Home) -> None:
+    """Its port is known before anything runs: what the configuration names is judged by it."""
+    async with listening(answers_ok) as port:
+        pass
+    listen = f"127.0.0.1:{port}"
+    queues = {"q": QueueSettings(target=f"http://{listen}/healthz")}
+    with pytest.raises(ConfigError, match="lq's own, need an entry of exactly that"):
+        async with home.daemon(
+            egress=EgressConfig(allow=(f"127.0.0.0/8:{port}",)), listen=listen, queues=queues
+        ):
+            pass
 
 
 async def test_lq_may_call_itself_by_an_entry_of_its_own(home: Home) -> None:

@@ -6,19 +6,30 @@ No test asks a real resolver, nor calls anything but this machine.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from lq.daemon.egress import Egress, parse_pins
-from lq.daemon.targets.names import ASK_MS, FAILED_MS, FRESH_MS, MOST_THREADS, Names, Unresolved
+from lq.daemon.targets.names import (
+    ASK_MS,
+    FAILED_MS,
+    FRESH_MS,
+    MOST_THREADS,
+    STALE_MS,
+    Names,
+    Unresolved,
+)
 from lq.model import Push
 from tests.clock import FakeClock
 from tests.support.calls import PATIENT_MS, failed, run_of
+from tests.support.handler import GIVE_UP_S
 from tests.support.home import Home, eventually, heard
 from tests.support.out import LOOPBACK, Dns, way_out
 
@@ -184,9 +195,10 @@ async def test_names_that_hang_leave_room_for_others(
     await waits(clock, MOST_THREADS)
     clock.advance(FRESH_MS)
     assert len(await asyncio.gather(*calls, return_exceptions=True)) == MOST_THREADS
-    turn = asyncio.create_task(addresses(names, "good.test"))
+    dns.on("new.test", ["127.0.0.1"])
+    turn = asyncio.create_task(addresses(names, "new.test"))
     await waits(clock)
-    assert dns.asked.count("good.test") == 1
+    assert "new.test" not in dns.asked
     stuck.set()
     assert await turn == ["127.0.0.1"]
 
@@ -207,6 +219,85 @@ async def test_a_question_whose_turn_never_came_is_put_again(
     stuck.set()
     assert await again == ["127.0.0.1"]
     assert dns.asked.count("good.test") == 1
+
+
+# -- what a name meant a while ago ---------------------------------------------------------------
+
+
+async def test_names_of_others_that_hang_do_not_fail_a_known_one(
+    names: Names, dns: Dns, clock: FakeClock, stuck: threading.Event
+) -> None:
+    """All threads are taken: it is not waited for, and asked again when one is free."""
+    dns.on("good.test", ["127.0.0.1"], ["127.0.0.2"])
+    assert await addresses(names, "good.test") == ["127.0.0.1"]
+    for n in range(MOST_THREADS):
+        dns.on(f"{n}.test", stuck)
+    calls = [asyncio.create_task(names.resolve(f"{n}.test")) for n in range(MOST_THREADS)]
+    await waits(clock, MOST_THREADS)
+    clock.advance(FRESH_MS)
+    async with asyncio.timeout(GIVE_UP_S):
+        for _ in range(20):
+            clock.advance(ASK_MS)
+            assert await addresses(names, "good.test") == ["127.0.0.1"]
+    assert dns.asked.count("good.test") == 1
+    await asyncio.gather(*calls, return_exceptions=True)
+    stuck.set()
+    await until(lambda: dns.asked.count("good.test") == 2)
+
+    async def is_new() -> bool:
+        return await addresses(names, "good.test") == ["127.0.0.2"]
+
+    await eventually(is_new)
+
+
+async def test_a_known_name_outlives_a_resolver_that_hangs_for_minutes(
+    names: Names, dns: Dns, clock: FakeClock, stuck: threading.Event
+) -> None:
+    dns.on("a.test", ["127.0.0.1"], stuck)
+    assert await addresses(names, "a.test") == ["127.0.0.1"]
+    clock.advance(FRESH_MS)
+    call = asyncio.create_task(addresses(names, "a.test"))
+    await waits(clock)
+    clock.advance(ASK_MS)
+    assert await call == ["127.0.0.1"]
+    clock.advance(STALE_MS - FRESH_MS - ASK_MS - 1)
+    assert await addresses(names, "a.test") == ["127.0.0.1"]
+    clock.advance(1)
+    with pytest.raises(Unresolved, match="did not answer"):
+        await names.resolve("a.test")
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), True),
+        (socket.gaierror(socket.EAI_NODATA, "No address associated with hostname"), True),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), False),
+        (OSError(errno.EMFILE, "Too many open files"), False),
+    ],
+)
+async def test_what_a_resolver_says_of_a_name_replaces_what_it_was(
+    clock: FakeClock, error: OSError, final: bool
+) -> None:
+    """But not what it says of itself."""
+    dns = Dns()
+    dns.on("a.test", ["127.0.0.1"])
+
+    def asked(*arguments: object, **options: object) -> list[tuple[Any, ...]]:
+        if dns.asked:
+            raise error
+        return dns(str(arguments[0]), *arguments[1:], **options)
+
+    names = Names(Egress("public", []), clock, asked)
+    assert await addresses(names, "a.test") == ["127.0.0.1"]
+    clock.advance(FRESH_MS)
+    for _ in range(3):
+        if final:
+            with pytest.raises(Unresolved, match=str(error.strerror)):
+                await names.resolve("a.test")
+        else:
+            assert await addresses(names, "a.test") == ["127.0.0.1"]
+        clock.advance(FAILED_MS)
 
 
 def test_nobody_waits_for_a_resolver_when_the_process_ends() -> None:

@@ -7,15 +7,20 @@ faults, over real sockets. What they can answer is in test_answers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Sized
+from functools import partial
 
 import pytest
 
 from lq.daemon.targets.http import MAX_BODY, HttpTarget
-from lq.model import OutcomeKind
-from tests.support.calls import call, failed, request, run_of, says
+from lq.model import OutcomeKind, Run
+from tests.support.calls import PATIENT_MS, call, failed, request, run_of, says
 from tests.support.handler import Wire, listening
+from tests.support.home import eventually
+from tests.support.out import LOOPBACK, answers_ok, way_out
 
 SHORT_MS = 80
 
@@ -46,16 +51,10 @@ async def stops_in_its_body(wire: Wire) -> None:
     await wire.gone()
 
 
-async def only_ever_continues(wire: Wire) -> None:
-    while not wire.closed:
-        await wire.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
-        await asyncio.sleep(0.005)
-
-
 async def gives_early_hints_for_ever(wire: Wire) -> None:
     while not wire.closed:
         await wire.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(SHORT_MS / 5000)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,6 @@ async def gives_early_hints_for_ever(wire: Wire) -> None:
         drips_its_head,
         drips_its_body,
         stops_in_its_body,
-        only_ever_continues,
         gives_early_hints_for_ever,
     ],
 )
@@ -80,6 +78,73 @@ async def test_an_answer_after_100_continue_counts(target: HttpTarget) -> None:
     answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     outcome = await call(target, says(answer))
     assert (outcome.kind, outcome.status) == (OutcomeKind.SUCCEEDED, 200)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("interim", [b"HTTP/1.1 100 C\r\n\r\n", b"HTTP/1.1 103 E\r\na: b\r\n\r\n"])
+async def test_interim_answers_have_an_end(target: HttpTarget, interim: bytes, method: str) -> None:
+    final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    outcome = await call(target, says(interim * 16 + final), method=method)
+    assert (outcome.kind, outcome.status) == (OutcomeKind.SUCCEEDED, 200)
+    outcome = await call(target, says(interim * 17 + final), method=method)
+    failed(outcome, "protocol_error: the answer is not HTTP: too many interim answers")
+
+
+async def test_interim_answers_are_counted_for_each_call(target: HttpTarget) -> None:
+    """Of a connection that is used again."""
+    answer = b"HTTP/1.1 103 E\r\n\r\n" * 10 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    connections = 0
+
+    async def serve(wire: Wire) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            await request(wire)
+            await wire.send(answer)
+
+    async with listening(serve) as port:
+        for _ in range(3):
+            assert (await target.deliver(run_of(port))).status == 200
+    assert connections == 1
+
+
+def floods(listener: socket.socket, sent: list[int]) -> None:
+    """Answer one connection with interim answers for as long as it takes them."""
+    connection, _ = listener.accept()
+    with connection, contextlib.suppress(OSError):
+        connection.recv(65_536)
+        while True:
+            sent.append(connection.send(b"HTTP/1.1 100 C\r\n\r\n" * 4_000))
+
+
+@pytest.mark.parametrize("how", ["POST", "PUT", "validation"])
+async def test_a_flood_of_interim_answers_ends_at_once(target: HttpTarget, how: str) -> None:
+    """And meanwhile other calls are made."""
+    sent: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        flood = asyncio.create_task(asyncio.to_thread(floods, listener, sent))
+        port = listener.getsockname()[1]
+        async with asyncio.TaskGroup() as calls, listening(answers_ok) as calm:
+            if how == "validation":
+                url = f"http://127.0.0.1:{port}/"
+                flooded = calls.create_task(error_of_head(target, url))
+            else:
+                flooded = calls.create_task(error_of_call(target, run_of(port, method=how)))
+            while not sent:
+                assert (await target.deliver(run_of(calm))).status == 200
+            assert (await target.deliver(run_of(calm))).status == 200
+            error = await flooded
+        await flood
+    assert error == "protocol_error: the answer is not HTTP: too many interim answers"
+    assert sum(sent) < 16 << 20
+
+
+async def error_of_call(target: HttpTarget, run: Run) -> str | None:
+    return (await target.deliver(run)).error
+
+
+async def error_of_head(target: HttpTarget, url: str) -> str | None:
+    return (await target.head(url, {}, PATIENT_MS)).error
 
 
 # -- D3, D4: too much of an answer ---------------------------------------------------------------
@@ -218,6 +283,60 @@ async def test_cookies_are_forgotten(target: HttpTarget, method: str) -> None:
             assert (await target.deliver(named)).kind is OutcomeKind.SUCCEEDED
     assert len(seen) == 2
     assert not any(b"cookie" in one.lower() for one in seen)
+
+
+# -- what is kept of connections ------------------------------------------------------------------
+
+
+async def test_connections_are_kept_up_to_a_number() -> None:
+    """The oldest makes room; what is called all the time keeps its own."""
+    made: dict[int, int] = {}
+    open_now: set[int] = set()
+
+    def serve_as(name: int) -> Callable[[Wire], Awaitable[None]]:
+        async def serve(wire: Wire) -> None:
+            made[name] = made.get(name, 0) + 1
+            open_now.add(name)
+            try:
+                await answers_ok(wire)
+            finally:
+                open_now.discard(name)
+
+        return serve
+
+    async with contextlib.AsyncExitStack() as servers, way_out(LOOPBACK, most_idle=3) as target:
+        ports = [await servers.enter_async_context(listening(serve_as(n))) for n in range(8)]
+        for port in ports[1:]:
+            for used in (port, ports[0]):
+                assert (await target.deliver(run_of(used))).status == 200
+        await eventually(partial(_at_most, 3, open_now))
+        assert open_now == {0, 6, 7}
+    assert made[0] == 1
+
+
+async def test_one_host_keeps_no_more_connections_than_all_may() -> None:
+    open_now: set[Wire] = set()
+    arrived = asyncio.Barrier(6)
+
+    async def serve(wire: Wire) -> None:
+        open_now.add(wire)
+        try:
+            await request(wire)
+            await arrived.wait()
+            await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            await wire.gone()
+        finally:
+            open_now.discard(wire)
+
+    async with listening(serve) as port, way_out(LOOPBACK, most_idle=2) as target:
+        await asyncio.gather(*(target.deliver(run_of(port)) for _ in range(6)))
+        await eventually(partial(_at_most, 2, open_now))
+        assert len(open_now) == 2
+
+
+async def _at_most(number: int, connections: Sized) -> bool:
+    await asyncio.sleep(0)
+    return len(connections) <= number
 
 
 # -- one attempt is one request ------------------------------------------------------------------

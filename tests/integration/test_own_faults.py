@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +10,18 @@ from functools import partial
 
 import pytest
 
+from lq.clock import SystemClock
 from lq.config import EgressConfig, Validate
+from lq.daemon.egress import Address, Egress
 from lq.daemon.main import Daemon
-from lq.model import ById, QueueEdit, RetryPolicy, State
+from lq.daemon.targets.http import HttpTarget
+from lq.model import ById, OutcomeKind, QueueEdit, RetryPolicy, State
+from lq.signature import new_secret
 from tests.clock import FakeClock
+from tests.support.calls import PATIENT_MS, run_of, signing
 from tests.support.handler import Gate, Handler, answers, hangs
 from tests.support.home import Home, eventually, heard, reaches
+from tests.support.out import Dns
 
 DAY = 86_400_000
 
@@ -110,6 +117,65 @@ async def test_a_lack_of_file_descriptors_costs_no_attempt(
             assert "lacks something" in (released.error or "")
             clock.advance(1000)
             assert (await handler.next()).attempt == 1
+            await reaches(running, job.id, State.COMPLETED)
+
+
+async def test_a_verdict_that_cannot_be_had_costs_no_attempt(handler: Handler) -> None:
+    """Whether an address is lq's own takes a file to find out."""
+
+    def lacks_files(_: Address) -> bool:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    egress = Egress("public", ["10.0.0.0/8:443"])
+    egress.protect(443, lacks_files)
+    signer = signing(new_secret(bytes(32)))
+    dns = Dns()
+    dns.on("a.test", ["10.0.0.7"])
+    async with HttpTarget(signer, egress, SystemClock(), getaddrinfo=dns) as target:
+        for host in ("10.0.0.7", "a.test"):
+            outcome = await target.deliver(run_of(443, target=f"https://{host}/"))
+            assert outcome.kind is OutcomeKind.INTERRUPTED
+            head = await target.head(f"https://{host}/", {}, PATIENT_MS)
+            assert not head.asked
+
+
+async def test_a_lack_of_file_descriptors_says_nothing_of_an_endpoint(
+    home: Home, handler: Handler, clock: FakeClock
+) -> None:
+    """A HEAD that could not be sent holds its job for a second, and is no failure of anybody's."""
+    async with home.daemon() as running:
+        with running.events.subscribe() as events:
+            with no_more_files():
+                job = (await running.engine.push(home.push())).job
+                for again in (True, True, False):
+                    released = await heard(events, {"release", "bury"}, job.id)
+                    assert (released.error or "").startswith("lq itself lacks something")
+                    found = await running.engine.get(ById(job.id))
+                    assert found.due_at == clock.now() + 1000
+                    if again:
+                        clock.advance(1000)
+            assert handler.validations == []
+            handler.on_head("/", answers(404))
+            clock.advance(1000)
+            await heard(events, "release", job.id)
+            found = await running.engine.get(ById(job.id))
+            assert found.due_at == clock.now() + 30_000  # the first failure that counts
+
+
+async def test_a_lack_of_file_descriptors_changes_no_verdict(
+    home: Home, handler: Handler, clock: FakeClock
+) -> None:
+    handler.on_head("/", answers(404), handler.signs)
+    async with home.daemon() as running:
+        with running.events.subscribe() as events:
+            job = (await running.engine.push(home.push())).job
+            await heard(events, "release", job.id)
+            with no_more_files():
+                clock.advance(30_000)
+                released = await heard(events, "release", job.id)
+                assert (released.error or "").startswith("lq itself lacks something")
+            clock.advance(1000)
+            assert (await handler.next()).job_id == job.id
             await reaches(running, job.id, State.COMPLETED)
 
 

@@ -91,7 +91,7 @@ async def test_the_connection_itself_is_guarded(bird: Canary, dns: Dns) -> None:
     names = Names(egress, SystemClock(), dns)
     blocked = 0
     for scheme in ("http", "https"):
-        guarded = connector(Guard(egress, scheme, names), tls_context(), keep=True)
+        guarded = connector(Guard(egress, scheme, names), tls_context(), most_idle=1)
         async with aiohttp.ClientSession(connector=guarded) as session:
             for spelling in DIALLED:
                 url = spelling["text"].replace("{port}", str(bird.port))

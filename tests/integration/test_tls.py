@@ -208,6 +208,28 @@ async def test_the_name_is_told_to_the_server_and_verified_whatever_the_address(
     assert told == ["hook.test", "evil.test"]
 
 
+async def test_a_name_that_only_the_subject_has_does_not_count(ca_file: Path) -> None:
+    """No authority checks what a subject's common name says."""
+    context = server(AUTHORITY.issue_cert(common_name="hook.test"))
+    async with listening(answers_ok, tls=context) as port:
+        pins = [f"hook.test:{port}:127.0.0.1"]
+        async with way_out(LOOPBACK, pins=pins, tls=tls_context(ca_file)) as target:
+            outcome = await target.deliver(run_of(port, target=f"https://hook.test:{port}/"))
+    failed(outcome, "tls_error: Hostname mismatch")
+
+
+@pytest.mark.parametrize("system", [True, False])
+async def test_the_keys_of_connections_are_written_nowhere(
+    ca_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: bool
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    context = tls_context(None if system else ca_file)
+    assert not (tmp_path / "keys").exists()
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
 @pytest.mark.parametrize(
     "said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", b"\x00" * 100]
 )

@@ -55,11 +55,13 @@ async def way_out(
     tls: ssl.SSLContext | None = None,
     dns: Callable[..., Sequence[tuple[Any, ...]]] | None = None,
     clock: Clock | None = None,
+    most_idle: int = 64,
 ) -> AsyncIterator[HttpTarget]:
     """The way out under a rule; without `dns` no name has an address."""
     signer = signing(new_secret(bytes(32)))
     egress = Egress("public", allow, parse_pins(pins))
-    async with HttpTarget(signer, egress, clock or SystemClock(), tls, dns or Dns()) as target:
+    out = HttpTarget(signer, egress, clock or SystemClock(), tls, dns or Dns(), most_idle=most_idle)
+    async with out as target:
         yield target
 
 

@@ -371,6 +371,8 @@ def test_the_only_mode_is_public() -> None:
 SENSITIVE = [
     *["169.254.169.254", "169.254.0.1", "168.63.129.16", "100.100.100.200", "192.0.0.192"],
     *["fe80::1", "fd00:ec2::254", "fd20:ce::254", "fd00:42::42", "64:ff9b::a9fe:a9fe"],
+    *["64:ff9b:1::a9fe:a9fe", "64:ff9b:1:a9fe:a9:fe00::", "2002:a9fe:a9fe::1", "::a9fe:a9fe"],
+    *["::ffff:0:a9fe:a9fe", "::ffff:0:a00:1", "::10.0.0.1", "2002:a00:1::", "64:ff9b:1::a00:1"],
 ]
 EVERYTHING = ["0.0.0.0/0:1-65535", "[::/0]:1-65535"]
 
@@ -424,16 +426,57 @@ def test_lqs_own_listener_needs_an_entry_of_its_own(text: str) -> None:
     assert exact.permits("http", address, 7420)
 
 
-def test_what_is_public_may_be_lqs_own() -> None:
-    egress = Egress("public", [])
-    egress.protect(443, lambda asked: str(asked) == "1.1.1.1")
-    assert not egress.permits("https", ip_address("1.1.1.1"), 443)
-    with pytest.raises(TargetNotAllowed, match="lq's own, need an entry of exactly that address"):
-        egress.check(parse_target("https://1.1.1.1/"))
+def test_whoever_pushes_does_not_learn_which_addresses_are_lqs_own() -> None:
+    """But for the loopback ones, which tell nothing, it comes out where the call is made."""
+    egress = Egress("public", ["10.0.0.0/8:443", "127.0.0.0/8:443"])
+    egress.protect(443, lambda asked: str(asked) in {"1.1.1.1", "10.0.0.7"})
+    for text in ("1.1.1.1", "10.0.0.7"):
+        assert not egress.permits("https", ip_address(text), 443)
+        egress.check(parse_target(f"https://{text}/"))
+    refused = []
+    for text in ("127.0.0.1", "192.168.0.1"):
+        with pytest.raises(TargetNotAllowed) as blocked:
+            egress.check(parse_target(f"https://{text}/"))
+        refused.append((blocked.value.message + str(blocked.value.hint)).replace(text, "HERE"))
+    assert refused[0] == refused[1]
+
+
+def test_a_refusal_does_not_wait_for_files_to_ask_what_is_here() -> None:
+    def lacks_files(_: object) -> bool:
+        raise OSError(24, "Too many open files")
+
+    egress = Egress("public", ["10.0.0.0/8:443"])
+    egress.protect(443, lacks_files)
+    egress.check(parse_target("https://10.0.0.7/"))
+    with pytest.raises(OSError, match="Too many open files"):
+        egress.permits("https", ip_address("10.0.0.7"), 443)
 
 
 @pytest.mark.parametrize(
-    "entry", ["169.254.0.0/16:80", "169.254.169.0/24:80", "[fe80::/10]:80", "[fd00:ec2::/64]:80"]
+    "pin", ["10.99.0.5", "127.0.0.1", "169.254.169.254", "[fd00:1::5]", "[fe80::1]"]
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_refusal_does_not_tell_the_address_of_a_pin(scheme: str, pin: str) -> None:
+    """The words are the same whatever it is; only what the target says is in them."""
+
+    def refusal(address: str) -> str:
+        egress = Egress("public", [], parse_pins([f"web.test:8443:{address}"]))
+        egress.protect(8443, lambda _: True)
+        with pytest.raises(TargetNotAllowed) as refused:
+            egress.check(parse_target(f"{scheme}://web.test:8443/"))
+        return f"{refused.value.message} {refused.value.hint}"
+
+    assert refusal(pin) == refusal("192.168.7.7")
+    assert pin.strip("[]") not in refusal(pin)
+    assert "ADDRESS:8443" in refusal(pin)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *["169.254.0.0/16:80", "169.254.169.0/24:80", "[fe80::/10]:80", "[fd00:ec2::/64]:80"],
+        *["[64:ff9b:1::/96]:80", "[2002::/16]:80", "[::/96]:80", "[::ffff:0:0:0/96]:80"],
+    ],
 )
 def test_a_network_of_sensitive_addresses_is_refused_since_it_would_open_nothing(
     entry: str,

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from lq.daemon.lanes import Lanes
+from lq.daemon.lanes import MOST_ASIDE, Lanes
 from lq.daemon.store import Claimed, ClaimRequest
 from lq.model import Job, RetryPolicy, Run, State
 
@@ -237,6 +237,21 @@ def test_less_concurrency_waits_for_the_running_ones() -> None:
     for expected in ({}, {}, {"q": 1}):
         board.lanes.release("q", NOW)
         assert board.ask() == expected
+
+
+def test_no_more_than_so_many_jobs_wait_without_a_slot() -> None:
+    """The next one waits in its slot; one that comes back makes room."""
+    board = Board(cap=MOST_ASIDE + 8, concurrency=MOST_ASIDE + 8)
+    board.lanes.expect("q", NOW, NOW)
+    asked = board.lanes.requests(NOW)
+    answer(board, asked, MOST_ASIDE + 8)
+    assert all(board.lanes.step_aside() for _ in range(MOST_ASIDE))
+    assert board.lanes.running == 8
+    assert not board.lanes.step_aside()
+    assert board.lanes.running == 8
+    assert board.lanes.step_back()
+    assert board.lanes.running == 9
+    assert board.lanes.step_aside()
 
 
 class Traffic(RuleBasedStateMachine):

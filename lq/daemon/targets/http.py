@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import errno
 import io
 import logging
 import os
@@ -26,7 +25,7 @@ from yarl import URL
 from lq.clock import Clock
 from lq.daemon.egress import Egress, Target, parse_target
 from lq.daemon.targets.connect import Blocked, Guard, connector, tls_context
-from lq.daemon.targets.names import GetAddrInfo, Names
+from lq.daemon.targets.names import SHORTAGES, GetAddrInfo, Names
 from lq.daemon.targets.request import USER_AGENT, Signer
 from lq.errors import RequestError
 from lq.model import HeadAnswer, Outcome, OutcomeKind, Run
@@ -36,8 +35,6 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 64 * 1024
 _MOST_TARGETS = 10_000
-# Nothing was sent, and it is no fault of the job's or its target's.
-_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _MOST_RETRY_AFTER_MS = 24 * 3_600_000
 _KEPT_HEADERS = ("Content-Type", "Location", "Retry-After", "x-lq-retry", "x-request-id")
 # The published JavaScript handlers read only the first chunk of a body; it was seen to hold
@@ -60,13 +57,19 @@ class HttpTarget:
         clock: Clock,
         tls: ssl.SSLContext | None = None,
         getaddrinfo: GetAddrInfo = socket.getaddrinfo,
+        *,
+        most_idle: int = 64,
     ) -> None:
-        """Shape: without `tls`, the system's authorities vouch for servers."""
+        """Shape: without `tls`, the system's authorities vouch for servers.
+
+        `most_idle` connections of each scheme are kept for the next call.
+        """
         self._signer = signer
         self._egress = egress
         self._clock = clock
         self._tls = tls or tls_context()
         self._getaddrinfo = getaddrinfo
+        self._most_idle = most_idle
         self._targets: dict[str, Target | str] = {}
         self._warned: set[str] = set()
 
@@ -74,13 +77,13 @@ class HttpTarget:
         names = Names(self._egress, self._clock, self._getaddrinfo)
         guards = {scheme: Guard(self._egress, scheme, names) for scheme in ("http", "https")}
         self._sessions = {
-            scheme: _session(connector(guard, self._tls, keep=True))
+            scheme: _session(connector(guard, self._tls, most_idle=self._most_idle))
             for scheme, guard in guards.items()
         }
         # What may be repeated gets a connection each: aiohttp cannot be caught by a kept one
         # that the handler closes at that moment.
         self._singles = {
-            scheme: _session(connector(guard, self._tls, keep=False), _once)
+            scheme: _session(connector(guard, self._tls, most_idle=0), _once)
             for scheme, guard in guards.items()
         }
         return self
@@ -111,8 +114,7 @@ class HttpTarget:
                 body, truncated = await _read(response)
             return _outcome(run, response, body, truncated, self._clock.now())
         except _EXPECTED as error:
-            if isinstance(error, OSError) and error.errno in _SHORTAGES:
-                shortage = f"lq itself lacks something to call with: {os.strerror(error.errno)}"
+            if shortage := _shortage(error):
                 return Outcome(kind=OutcomeKind.INTERRUPTED, error=shortage)
             return Outcome(kind=OutcomeKind.FAILED, error=_reason(error, target, job.timeout_ms))
 
@@ -148,6 +150,8 @@ class HttpTarget:
                 signatures = tuple(response.headers.getall("x-lq-signature", ()))
                 return HeadAnswer(status=response.status, signatures=signatures)
         except _EXPECTED as error:
+            if shortage := _shortage(error):
+                return HeadAnswer(error=shortage, asked=False)
             return HeadAnswer(error=_reason(error, called, timeout_ms))
 
     def _target(self, text: str) -> Target | str:
@@ -168,6 +172,13 @@ class HttpTarget:
 # What a hostile or absent peer can make of a call. ValueError: a URL or header that aiohttp
 # itself refuses to send.
 _EXPECTED = (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError, ValueError)
+
+
+def _shortage(error: BaseException) -> str | None:
+    """What lq itself lacked, if that is what ended a call before anything was sent."""
+    if isinstance(error, OSError) and error.errno in SHORTAGES:
+        return f"lq itself lacks something to call with: {os.strerror(error.errno)}"
+    return None
 
 
 class _Closed(aiohttp.ClientConnectionError):

@@ -4,18 +4,20 @@ Owns: the threads that wait for the system's resolver, and what it answered late
 address: that is done where it is dialled (`connect`).
 
 Invariant: one name is asked for once at a time. A resolver that is dead costs a call to a name
-at most ASK_MS, and nothing to calls that need no asking.
+at most ASK_MS, and nothing to calls that need no asking. While it says nothing, a name keeps the
+addresses that it had minutes ago.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -28,21 +30,50 @@ GetAddrInfo = Callable[..., Sequence[tuple[Any, ...]]]
 ASK_MS: Final = 5_000
 FRESH_MS: Final = 10_000
 FAILED_MS: Final = 2_000
+# How long good addresses stand in for an answer that does not come.
+STALE_MS: Final = 300_000
 # More names than are called at once by default: those that hang leave room for others.
 MOST_THREADS: Final = 96
 _MOST_WAITING: Final = 1_000
-_MOST_KNOWN: Final = 1_000
+_MOST_KNOWN: Final = 10_000
+# Want of something of lq's own, which says nothing of a name or of a target.
+SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# What a resolver says of a name; its other errors are about itself.
+_NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
 # aiohttp tries a list of addresses again and again, each time without its first.
 _MOST_PER_FAMILY: Final = 4
 _NUMERIC: Final = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-_NO_ANSWER: Final = f"the resolver did not answer within {format_duration(ASK_MS)}"
-
-# The addresses of a name, or why there are none.
-_Answer = tuple[str, ...] | str
 
 
 class Unresolved(OSError):
-    """A name for which no address could be found; its text says why."""
+    """A name for which no address could be found; its text says why.
+
+    Shape: `errno` is None, but for want of something of lq's own.
+    """
+
+
+class _Failure(NamedTuple):
+    """Why there are no addresses. `final` is whether a resolver said so of this name."""
+
+    text: str
+    final: bool = False
+    shortage: int | None = None
+
+
+_Answer = tuple[str, ...] | _Failure
+_NO_ANSWER: Final = _Failure(f"the resolver did not answer within {format_duration(ASK_MS)}")
+
+
+class _Known:
+    """What is known of a name. Its times are the monotonic clock's, in seconds."""
+
+    __slots__ = ("answer", "fresh_until", "good", "good_until")
+
+    def __init__(self) -> None:
+        self.answer: _Answer = _NO_ANSWER
+        self.fresh_until = 0.0
+        self.good: tuple[str, ...] = ()
+        self.good_until = 0.0
 
 
 class _Question:
@@ -72,7 +103,7 @@ class Names(AbstractResolver):
         self._clock = clock
         self._getaddrinfo = getaddrinfo
         self._loop = asyncio.get_running_loop()
-        self._known: OrderedDict[str, tuple[float, _Answer]] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
         self._questions: dict[str, _Question] = {}
         self._waiting: deque[_Question] = deque()
         self._threads = 0
@@ -94,25 +125,40 @@ class Names(AbstractResolver):
 
     async def _look_up(self, host: str) -> tuple[str, ...]:
         now = self._clock.monotonic()
-        until, answer = self._known.get(host, (0.0, _NO_ANSWER))
-        if until <= now:
+        known = self._known.get(host)
+        if known is not None and known.fresh_until > now:
+            answer = known.answer
+        else:
             answer = await self._ask(host, now)
-        if isinstance(answer, str):
-            raise Unresolved(f"cannot resolve {host}: {answer}")
-        return answer
+        if not isinstance(answer, _Failure):
+            return answer
+        if good := self._good(host):
+            return good
+        text = f"cannot resolve {host}: {answer.text}"
+        raise Unresolved(text) if answer.shortage is None else Unresolved(answer.shortage, text)
+
+    def _good(self, host: str) -> tuple[str, ...]:
+        """The addresses that a name had minutes ago, if any."""
+        known = self._known.get(host)
+        if known is None or known.good_until <= self._clock.monotonic():
+            return ()
+        self._known.move_to_end(host)
+        return known.good
 
     async def _ask(self, host: str, now: float) -> _Answer:
         """Join the question for a name, or be the first to put it."""
         question = self._questions.get(host)
         if question is None:
             if len(self._waiting) >= _MOST_WAITING:
-                return "too many names wait for the resolver"
+                return _Failure("too many names wait for the resolver")
             question = _Question(host, now + ASK_MS / 1000)
             self._questions[host] = question
             self._waiting.append(question)
         elif not question.started and question.until <= now:
             question.until = now + ASK_MS / 1000
         self._start_threads(now)
+        if not question.started and self._good(host):
+            return _NO_ANSWER  # its turn comes when other names let go of a thread
         # The time counts from when it was put, so that only the first call waits for it all.
         if question.until > now:
             await self._clock.wait(question.answered, int((question.until - now) * 1000))
@@ -135,7 +181,7 @@ class Names(AbstractResolver):
 
     def _run(self, question: _Question) -> None:
         """Ask, on a thread."""
-        answer: _Answer = "the lookup failed"
+        answer: _Answer = _Failure("the lookup failed")
         try:
             answer = _addresses(self._getaddrinfo, question.host)
         finally:
@@ -146,22 +192,38 @@ class Names(AbstractResolver):
         now = self._clock.monotonic()
         self._threads -= 1
         del self._questions[question.host]
-        lasts_ms = FAILED_MS if isinstance(answer, str) else FRESH_MS
-        self._known[question.host] = (now + lasts_ms / 1000, answer)
-        self._known.move_to_end(question.host)
-        if len(self._known) > _MOST_KNOWN:
-            self._known.popitem(last=False)
+        self._keep(question.host, answer, now)
         question.answer = answer
         question.answered.set()
         self._start_threads(now)
+
+    def _keep(self, host: str, answer: _Answer, now: float) -> None:
+        known = self._known.setdefault(host, _Known())
+        known.answer = answer
+        if not isinstance(answer, _Failure):
+            known.fresh_until = now + FRESH_MS / 1000
+            known.good, known.good_until = answer, now + STALE_MS / 1000
+        else:
+            known.fresh_until = now + FAILED_MS / 1000
+            if answer.final:
+                known.good_until = 0.0
+        self._known.move_to_end(host)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
 
 
 def _addresses(getaddrinfo: GetAddrInfo, host: str) -> _Answer:
     """Ask the system for the addresses of a name; the first few of each family are kept."""
     try:
         found = getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-    except (OSError, UnicodeError) as error:
-        return getattr(error, "strerror", None) or "not a name that can be resolved"
+    except UnicodeError:
+        return _Failure("not a name that can be resolved", final=True)
+    except OSError as error:
+        return _Failure(
+            error.strerror or "the resolver failed",
+            final=isinstance(error, socket.gaierror) and error.errno in _NO_SUCH_NAME,
+            shortage=error.errno if error.errno in SHORTAGES else None,
+        )
     kept: list[str] = []
     for wanted in (socket.AF_INET6, socket.AF_INET):
         named = dict.fromkeys(
@@ -169,4 +231,4 @@ def _addresses(getaddrinfo: GetAddrInfo, host: str) -> _Answer:
         )
         # What needs a zone can be reached by link-local addresses alone.
         kept += [address for address in named if "%" not in address][:_MOST_PER_FAMILY]
-    return tuple(kept) or "it has no address"
+    return tuple(kept) or _Failure("it has no address", final=True)
