@@ -38,13 +38,31 @@ def is_exposed(config: Config) -> bool:
     try:
         _, address = where(config)
     except OSError:
-        return False  # nothing can listen there; binding says so
-    return not plain(str(address[0])).is_loopback
+        return False  # nothing can listen there by now; what is bound is judged again
+    return _is_reachable(address)
 
 
 def check(config: Config) -> None:
     """Refuse to serve tokens in the clear to other machines. Raises: ConfigError."""
-    if config.tls.cert or config.trusted_proxy or not is_exposed(config):
+    if is_exposed(config):
+        _refuse_the_clear(config)
+
+
+def check_bound(config: Config, listener: socket.socket) -> None:
+    """The same of a socket that is bound: a name may lead elsewhere by then.
+
+    Raises: ConfigError.
+    """
+    if _is_reachable(listener.getsockname()):
+        _refuse_the_clear(config)
+
+
+def _is_reachable(address: tuple[Any, ...]) -> bool:
+    return not plain(str(address[0])).is_loopback
+
+
+def _refuse_the_clear(config: Config) -> None:
+    if config.tls.cert or config.trusted_proxy:
         return
     raise ConfigError(
         f"{config.origin.get('listen', 'default')}: listen: {config.listen} is open to other"

@@ -41,7 +41,8 @@ def rotate(
         typer.Option(
             metavar="DURATION",
             parser=common.duration,
-            help='For how long the old one stays valid, up to "90d"; "24h" if not said.',
+            help='For how long the old one stays valid, up to "90d"; "24h" if not said.'
+            ' With "0s" all older ones end at once.',
         ),
     ] = None,
     webhook: Webhook = False,

@@ -33,13 +33,17 @@ class Limits(Struct, frozen=True, kw_only=True):
     connections: int = 1000
     connections_per_address: int = 64
     header_timeout_ms: int = 15_000  # from a connection, or its last answer, to a whole head
-    body_timeout_ms: int = 30_000  # and longer for as long as 16 KiB a second come
+    body_timeout_ms: int = 30_000  # of answers, too; longer for as long as 16 KiB a second move
     bad_tokens: int = 20
-    refused: int = 6_000  # 400, 401, 403, 404, 405, 408, 413
+    refused: int = 6_000  # 400, 401, 405 and the like, without a good token
 
 
 def _networks(value: Any) -> tuple[Network, ...]:
-    return tuple(ip_network(text) for text in texts(value))
+    networks = tuple(ip_network(text) for text in texts(value))
+    for network in networks:
+        if network.prefixlen == 0:
+            raise ValueError(f"{network} is everybody; name the addresses of your proxies")
+    return networks
 
 
 def _file(value: Any) -> str:

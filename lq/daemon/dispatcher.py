@@ -301,7 +301,7 @@ class Dispatcher:
         verdict = self._endpoints.admit(job)
         while isinstance(verdict, asyncio.Task):
             # A HEAD may hang: that must hold up no more than this queue.
-            self._lanes.step_aside()
+            aside = self._lanes.step_aside()
             task = asyncio.current_task()
             assert task is not None
             self._uncalled.add(task)
@@ -309,7 +309,7 @@ class Dispatcher:
                 await asyncio.shield(verdict)
             finally:
                 self._uncalled.discard(task)
-                fits = self._lanes.step_back()
+                fits = not aside or self._lanes.step_back()
             verdict = self._endpoints.admit(job)
             if verdict is None and not fits:
                 return _untouched(run, self._clock.now(), job.due_at, job.error)
@@ -339,9 +339,7 @@ class Dispatcher:
         if outcome.retry_after_ms and outcome.status in {429, 503}:
             reason = f"the target answered {outcome.status} and asked to wait"
             self._endpoints.slow_down(run.job.target, outcome.retry_after_ms, reason)
-        if outcome.status is not None and await self._endpoints.misunderstood(
-            run.job, secret, outcome.status
-        ):
+        if await self._endpoints.misunderstood(run.job, secret, outcome):
             return decide_misunderstood(run, outcome, now, self._curve, self._chance)
         return decide(run, outcome, now, self._curve, self._chance)
 

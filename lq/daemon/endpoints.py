@@ -20,7 +20,7 @@ from msgspec import Struct
 from lq.clock import Clock
 from lq.config import Validate
 from lq.daemon.secret import Ring
-from lq.model import HeadAnswer, Job, QueueSettings
+from lq.model import HeadAnswer, Job, Outcome, OutcomeKind, QueueSettings
 from lq.signature import SignatureError, verify
 
 _VALID_MS = 3_600_000
@@ -28,6 +28,7 @@ _FIRST_HOLD_MS = 30_000
 _MOST_HOLD_MS = 300_000
 _MOST_ENDPOINTS = 10_000
 _UNAUTHENTICATED = frozenset({401, 403})
+_SHORTAGE_HOLD_MS = 1_000
 _BUSY = frozenset({429, 503})  # whoever says so has not looked at a signature
 
 
@@ -50,22 +51,27 @@ class _Endpoint:
 
     Shape: `checked_until` is None until its first probe has ended; `fault` is what the last
     one found wrong, and `invalid_since` (wall clock) when that began. `secret` is the one it is
-    known to know, `live` those that it could have proved with.
+    known to know, `live` those that it could have proved with; `knows_another` when it signed its
+    last answer with none of them. `unasked` is what lq itself lacked to ask it the last time, which
+    says nothing of it; until `unasked_until` it is not tried again.
     """
 
     __slots__ = (
         *("checked_until", "failures", "fault", "invalid_since"),
-        *("live", "probing", "secret"),
+        *("knows_another", "live", "probing", "secret", "unasked", "unasked_until"),
     )
 
     def __init__(self) -> None:
         self.checked_until: float | None = None
         self.secret: str | None = None
         self.live: tuple[str, ...] = ()
+        self.knows_another = False
         self.failures = 0
         self.fault: str | None = None
         self.invalid_since: int | None = None
         self.probing: asyncio.Task[None] | None = None
+        self.unasked = ""
+        self.unasked_until = 0.0
 
 
 _Name = tuple[str, tuple[tuple[str, str], ...]]
@@ -108,7 +114,7 @@ class Endpoints:
         if endpoint.checked_until is None or (
             endpoint.fault is None and endpoint.secret not in live
         ):
-            return self._start_probe(endpoint, job)
+            return self._ask(endpoint, job, tick)
         if endpoint.checked_until > tick and endpoint.live is live:
             return self._hold(endpoint, int(endpoint.checked_until - tick))
         if endpoint.fault is None:
@@ -117,7 +123,7 @@ class Endpoints:
             self._start_probe(endpoint, job)
             return None
         if endpoint.probing is None:
-            return self._start_probe(endpoint, job)
+            return self._ask(endpoint, job, tick)
         # It failed before, and one job waits for the new verdict: no other need.
         return self._hold(endpoint, self._settings.timeout_ms)
 
@@ -147,19 +153,23 @@ class Endpoints:
                 return endpoint.secret
         return live[-1]
 
-    async def misunderstood(self, job: Job, secret: str, status: int) -> bool:
+    async def misunderstood(self, job: Job, secret: str, outcome: Outcome) -> bool:
         """Whether an answer means that the endpoint knows another secret than it was called with.
 
         Asks only while that can be, around a rotation. An endpoint that proves itself is asked
-        what it knows now; of another one, a 401 or 403 says that it does not know this one.
+        what it knows now; of another one, a 401 or 403 says that it does not know this one. Who
+        says that there shall be no further attempt is obeyed, unless it may say so to anybody
+        whom it does not know.
         """
-        live = self._ring.live()
-        if status < 400 or status in _BUSY or live == (secret,):
+        live, status = self._ring.live(), outcome.status
+        if status is None or status < 400 or status in _BUSY or live == (secret,):
+            return False
+        if outcome.kind is OutcomeKind.REJECTED and status not in _UNAUTHENTICATED:
             return False
         if self._needs_validation(job):
             endpoint = self._endpoint(job)
             await asyncio.shield(self._start_probe(endpoint, job))
-            return endpoint.fault is not None or endpoint.secret != secret
+            return endpoint.knows_another or (endpoint.fault is None and endpoint.secret != secret)
         if status not in _UNAUTHENTICATED:
             return False
         endpoint = self._endpoint(job)
@@ -194,6 +204,13 @@ class Endpoints:
                 self._known.popitem(last=False)
         return endpoint
 
+    def _ask(self, endpoint: _Endpoint, job: Job, tick: float) -> Hold | asyncio.Task[None]:
+        """The probe that a job has to wait for, or until when lq lacks something to make one."""
+        if endpoint.unasked_until > tick:
+            wait_ms = int(endpoint.unasked_until - tick)
+            return Hold(self._clock.now() + wait_ms, endpoint.unasked)
+        return self._start_probe(endpoint, job)
+
     def _start_probe(self, endpoint: _Endpoint, job: Job) -> asyncio.Task[None]:
         if endpoint.probing is None:
             endpoint.probing = asyncio.create_task(self._validate(endpoint, job))
@@ -208,13 +225,19 @@ class Endpoints:
             endpoint.probing = None
         now = self._clock.now()
         tick = self._clock.monotonic() * 1000
+        if not answer.asked:
+            endpoint.unasked = answer.error or ""
+            endpoint.unasked_until = tick + _SHORTAGE_HOLD_MS
+            return
         endpoint.live = self._ring.live()
         try:
             endpoint.secret = _proved(answer, endpoint.live, now)
         except _Unproved as fault:
+            endpoint.knows_another = isinstance(fault, _AnotherSecret)
             self._found_wrong(endpoint, str(fault), now, tick)
         else:
             endpoint.failures = 0
+            endpoint.knows_another = False
             endpoint.fault = endpoint.invalid_since = None
             endpoint.checked_until = tick + _VALID_MS
 
@@ -234,6 +257,10 @@ class _Unproved(Exception):
     """An endpoint has not shown that it knows a secret; the text says what is wrong."""
 
 
+class _AnotherSecret(_Unproved):
+    """It has signed, and not with a secret that is live."""
+
+
 def _proved(answer: HeadAnswer, live: Sequence[str], now: int) -> str:
     """The secret that an endpoint has shown to know. Raises: _Unproved."""
     if answer.error:
@@ -248,4 +275,4 @@ def _proved(answer: HeadAnswer, live: Sequence[str], now: int) -> str:
         return verify(answer.signatures[0], b"", live, now)
     except SignatureError as error:
         reason = f"the x-lq-signature of its HEAD answer is not valid ({error})"
-        raise _Unproved(reason) from error
+        raise _AnotherSecret(reason) from error

@@ -150,13 +150,17 @@ class _TlsDoor:
 
 
 def _bind(config: Config) -> socket.socket:
+    """Listen on the TCP address. Raises: InUse; ConfigError when others can reach it."""
     try:
         family, address = exposure.where(config)
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        # Where two have bound an address, this is where the second one learns of it.
-        listener.listen(_BACKLOG)
+        with contextlib.ExitStack() as failed:
+            listener = failed.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            exposure.check_bound(config, listener)
+            # Where two have bound an address, this is where the second one learns of it.
+            listener.listen(_BACKLOG)
+            failed.pop_all()
     except OSError as error:
         raise InUse(
             f"cannot listen on {config.listen}: {error.strerror}",

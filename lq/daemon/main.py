@@ -36,7 +36,7 @@ from lq.daemon.endpoints import Endpoints
 from lq.daemon.engine import Engine
 from lq.daemon.events import Events
 from lq.daemon.firer import Firer
-from lq.daemon.lanes import Lanes
+from lq.daemon.lanes import MOST_ASIDE, Lanes
 from lq.daemon.listen import Certificate, listening
 from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
@@ -52,7 +52,7 @@ from lq.model import Job
 
 log = logging.getLogger("lq")
 
-_OTHER_FILES = 256  # the database, names being looked up, HEADs, the owner on the unix socket
+_OTHER_FILES = 256  # the database, names being looked up, the owner on the unix socket
 
 
 def serve(config: Config) -> int:
@@ -134,7 +134,8 @@ async def daemon(
             return endpoints.secret_for(job)  # made last: they ask through the target
 
         signer = Signer(ring.live, secret_for)
-        out = HttpTarget(signer, egress, clock, authorities, getaddrinfo)
+        most = config.dispatch.concurrency
+        out = HttpTarget(signer, egress, clock, authorities, getaddrinfo, most_idle=most)
         target = await opened.enter_async_context(out)
         endpoints = Endpoints(config.validate, config.queues, ring, target.head, clock)
         opened.push_async_callback(endpoints.close)
@@ -204,7 +205,7 @@ async def daemon(
             tasks.append(services.create_task(firer.run(), name="schedules"))
             tasks.append(services.create_task(dispatcher.run(), name="dispatcher"))
             async with listening(config, api, certificate) as port:
-                egress.protect(port, is_this_machine)
+                egress.protect(port, is_this_machine)  # any free port is known only now
                 try:
                     yield Daemon(engine, events, dispatcher, port)
                 except BaseException:
@@ -242,6 +243,8 @@ def _egress(config: Config) -> Egress:
         pins = parse_pins(config.dispatch.resolve)
     with _naming(config, "egress.allow"):
         egress = Egress(config.egress.mode, config.egress.allow, pins)
+    if config.port:
+        egress.protect(config.port, is_this_machine)
     for name, settings in config.queues.items():
         if settings.target is not None:
             try:
@@ -342,7 +345,9 @@ def _typed() -> str:
 
 def _raise_file_limit(config: Config) -> None:
     """Let there be a file for each connection and call; many systems start with 1024."""
-    wanted = config.limits.connections + config.dispatch.concurrency + _OTHER_FILES
+    # Besides the call or HEAD of each slot, a connection may be kept for it by http and by https.
+    calls = 3 * config.dispatch.concurrency + MOST_ASIDE
+    wanted = config.limits.connections + calls + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:

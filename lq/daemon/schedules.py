@@ -111,13 +111,15 @@ class Schedules:
     async def edit(self, ref: ScheduleRef, edit: ScheduleEdit, allowed: Allowed) -> Schedule:
         """Change some of a schedule; jobs it has made already stay as they are.
 
-        Raises: NotFound, ValidationError, TargetNotAllowed, Conflict when lq.toml sets it.
+        Raises: NotFound, ValidationError, TargetNotAllowed, Conflict when lq.toml sets it, or when
+        it moves to a queue that shows what its own does not.
         """
         self._gate()
         async with self._firer.turn:
             found = await self._found(ref)
             push = replace(found.spec.push, **edit.push)
             allowed(push.queue)
+            self._refuse_to_uncover(found.spec.push.queue, push.queue)
             self._resolver.named_target(push)
             spec: ScheduleSpec = replace(found.spec, push=push, **edit.spec)
             changed = self._changed(found, self._checked(spec))
@@ -351,6 +353,18 @@ class Schedules:
             method=push.method or settings.method or "POST",
         )
         return replace(schedule, spec=replace(schedule.spec, push=push))
+
+    def _refuse_to_uncover(self, source: str, target: str) -> None:
+        """Refuse to move what one queue hides to another that shows it. Raises: Conflict."""
+        hidden = self._resolver.settings(source).redact or ()
+        shown = set(hidden).difference(self._resolver.settings(target).redact or ())
+        if shown:
+            words = ", ".join(sorted(shown))
+            raise Conflict(
+                f"queue {target!r} would show what queue {source!r} hides: {words}",
+                hint="nothing was changed; make a schedule there anew, with its payload, or let"
+                " lq.toml `redact` the same in both",
+            )
 
     def _refuse_of_file(self, schedule: Schedule) -> None:
         if schedule.origin is Origin.FILE:

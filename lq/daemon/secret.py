@@ -78,12 +78,15 @@ class Ring:
     def rotate(self, overlap_ms: int) -> None:
         """Make a new secret; the one that was the newest stays valid for the overlap.
 
-        Raises: Conflict when too many are live; StorageFull, Unavailable when the file cannot be
-        written; then nothing has changed.
+        Shape: with an overlap of 0 no other is valid from now on. Raises: Conflict when too many
+        are live; StorageFull, Unavailable when the file cannot be written; then nothing has
+        changed.
         """
         now = self._clock.now()
         present, *older = self.secrets()
-        if overlap_ms > 0:
+        if overlap_ms <= 0:
+            older = []
+        else:
             if len(older) + 2 > MOST_LIVE:
                 first = min(secret.until for secret in older if secret.until is not None)
                 raise Conflict(
@@ -144,9 +147,12 @@ class Ring:
 class SecretFile:
     """The file. With a seal it is encrypted."""
 
-    def __init__(self, path: Path, seal: Seal | None) -> None:
+    def __init__(
+        self, path: Path, seal: Seal | None, sync: Callable[[int], None] = os.fsync
+    ) -> None:
         self._path = path
         self._seal = seal
+        self._sync = sync
 
     def read(self) -> tuple[Secret, ...]:
         """All it holds. A plain one is encrypted now, if there is a seal.
@@ -187,12 +193,38 @@ class SecretFile:
         lines = "\n".join(map(_line, secrets))
         content = self._seal.close(lines.encode()) if self._seal else lines
         try:
-            _replace(self._path, f"{content}\n")
+            self._replace(f"{content}\n")
         except OSError as error:
             text = f"cannot write the signing secret {self._path}: {error.strerror}"
             if error.errno in _FULL:
                 raise StorageFull(text, hint="make room; nothing was changed") from error
             raise Unavailable(text, hint="nothing was changed") from error
+
+    def _replace(self, content: str) -> None:
+        """Raises: OSError; then the file is what it was."""
+        fresh = self._path.with_name("secret.new")
+        fresh.unlink(missing_ok=True)  # what a crash has left, whatever its mode
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            try:
+                with os.fdopen(fd, "w", encoding="utf-8") as file:
+                    file.write(content)
+                    file.flush()
+                    self._sync(file.fileno())
+                fresh.rename(self._path)
+            except OSError:
+                fresh.unlink(missing_ok=True)
+                raise
+            try:
+                self._sync(folder)
+            except OSError as error:  # it is replaced all the same, and so has to be in force
+                log.warning(
+                    "the signing secret %s was replaced, but a loss of power may bring the file"
+                    " before it back: %s", self._path, error.strerror,
+                )  # fmt: skip
+        finally:
+            os.close(folder)
 
     def _parsed(self, content: str) -> tuple[Secret, ...]:
         newest, *older = content.split("\n")
@@ -232,19 +264,3 @@ def _line(secret: Secret) -> str:
     if secret.until is None:
         return secret.text
     return f"{secret.text}{_UNTIL}{format_instant(secret.until)}"
-
-
-def _replace(path: Path, content: str) -> None:
-    fresh = path.with_name("secret.new")
-    fresh.unlink(missing_ok=True)  # what a crash has left, whatever its mode
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

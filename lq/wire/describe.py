@@ -214,7 +214,8 @@ _PARAMETERS: Final[Mapping[str, Form]] = {
     "until": Form(f"when it ends: {_FUTURE}", _EITHER, _SOON),
     "dry": Form("only tell what would change (default: 0)", _words("1", "0", "true", "false"), "1"),
     "overlap": Form(
-        "how long the present secret stays valid beside the new one, up to 90d (default: 24h)",
+        "how long the present secret stays valid beside the new one, up to 90d (default: 24h);"
+        " with 0s all older ones end",
         _DURATION,
         "1h",
     ),

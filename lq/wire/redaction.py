@@ -69,21 +69,18 @@ def redact_attempt(attempt: Attempt, words: Sequence[str]) -> Attempt:
 
 
 def redact_schedule(schedule: Schedule, hide: Hide) -> Schedule:
-    """A schedule as it may be shown."""
-    push = schedule.spec.push
+    """A schedule as it may be shown; of its last job, what that one's queue shows."""
+    push, last = schedule.spec.push, schedule.last
     words = hide(push.queue)
-    if not words:
-        return schedule
-    push = replace(
-        push,
-        headers=redacted(push.headers, words),
-        payload=_payload(push.payload, push.content_type, words),
-    )
-    return replace(
-        schedule,
-        spec=replace(schedule.spec, push=push),
-        last=schedule.last and _without_answer(schedule.last, words),
-    )
+    if last is not None:
+        last = _without_answer(last, words if last.queue is None else hide(last.queue))
+    if words:
+        push = replace(
+            push,
+            headers=redacted(push.headers, words),
+            payload=_payload(push.payload, push.content_type, words),
+        )
+    return replace(schedule, spec=replace(schedule.spec, push=push), last=last)
 
 
 def redact_error(error: str | None, words: Sequence[str]) -> str | None:

@@ -12,13 +12,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
 from demo.story import DELAY_MS, PARTS, REPLACED_MS, WAITS_MS, Job
 from demo.verdict import judge
 from lq.when import format_instant
+from tests.support.spoken import EAR
 
 from .process import environment, wait_until
 
@@ -33,6 +34,7 @@ class Demo:
     def __init__(self, folder: Path, **environ: str) -> None:
         self.folder = folder
         self.lines: list[str] = []
+        self._logs: list[TextIO] = []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "demo"],
             cwd=ROOT,
@@ -52,6 +54,8 @@ class Demo:
 
     def pid_of(self, who: str) -> int:
         found = re.search(r"pid (\d+)", self.read_until(f"ready {who} "))
+        if who == "daemon":  # whose stderr goes with the folder; what is open stays
+            self._logs += [path.open(encoding="utf-8") for path in self.folder.rglob("lq.log")]
         assert found
         return int(found[1])
 
@@ -65,6 +69,12 @@ class Demo:
         """Leave nothing running, whatever a test did."""
         with self.process:
             self.process.kill()
+        EAR.hear(self.output)
+        for log in self._logs:
+            with log:
+                said = log.read()
+            assert "is ready" in said
+            EAR.hear(said)
 
     @property
     def output(self) -> str:

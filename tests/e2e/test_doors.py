@@ -125,7 +125,7 @@ def test_silent_handshakes_neither_keep_others_out_nor_hold_up_a_stop(
 
 
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="reads /proc")
-@pytest.mark.parametrize(("hard", "then"), [(4096, 1000 + 64 + 256), (512, 512)])
+@pytest.mark.parametrize(("hard", "then"), [(4096, 1000 + 3 * 64 + 128 + 256), (512, 512)])
 def test_there_are_files_for_all_connections(start: Start, hard: int, then: int) -> None:
     limited = ("sh", "-c", f'ulimit -Sn 128 && ulimit -Hn {hard} && exec "$@"', "-")
     daemon = start(prefix=limited)

@@ -129,6 +129,28 @@ def test_a_plain_secret_is_encrypted_at_the_next_start(start: Start, endpoint: E
     assert endpoint.next().attempt == 1
 
 
+@pytest.mark.parametrize("key", [secrets.token_hex(32), None], ids=["another key", "no key"])
+def test_the_key_is_changed_or_given_up_as_the_guide_says(start: Start, key: str | None) -> None:
+    daemon = sealing(start(SHY, start=False)).start()
+    printed(daemon.cli("secret", "rotate", "--overlap", "1h"))
+    before = json.loads(printed(daemon.cli("secret", "show", "--json")))
+    lines = [f"{older['secret']} until {older['until']}" for older in before["older"]]
+    plain = "\n".join([before["secret"], *lines]) + "\n"
+    assert daemon.stop().code == 0
+    (daemon.data / "secret").write_text(plain)
+    if key is None:
+        (daemon.folder / "key").unlink()
+        file = daemon.folder / "lq.toml"
+        file.write_text(file.read_text().replace('key_file = "key"', ""))
+    else:
+        sealing(daemon, key)
+    daemon.start()
+    assert json.loads(printed(daemon.cli("secret", "show", "--json"))) == before
+    content = (daemon.data / "secret").read_text()
+    assert content == plain if key is None else content.startswith("lq-sealed-1:")
+    assert daemon.stop().code == 0
+
+
 @pytest.mark.parametrize(
     ("key", "config", "says"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import sqlite3
 import stat
@@ -10,6 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from lq.daemon.lanes import MOST_ASIDE
 
 from .conftest import Start
 from .endpoint import Endpoint
@@ -259,3 +262,14 @@ def test_a_folder_of_somebody_elses_files_is_not_taken_over(start: Start) -> Non
     assert "holds other files" in ended.stderr
     assert stat.S_IMODE(daemon.data.stat().st_mode) == 0o755
     assert [path.name for path in daemon.data.iterdir()] == ["letters"]
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux tells another's limits")
+def test_there_is_a_file_for_all_that_may_be_open_at_once(start: Start) -> None:
+    """Connections to lq; calls, and as many kept for http and https; HEADs that wait aside."""
+    daemon = start(
+        "limits.connections = 300\ndispatch.concurrency = 100",
+        prefix=("sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh"),
+    )
+    soft, _ = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    assert soft >= 300 + 3 * 100 + MOST_ASIDE + 100

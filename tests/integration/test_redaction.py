@@ -21,7 +21,11 @@ HEADERS = {"X-Customer": "header-canary", "X-Open": "shown", "Authorization": "h
 @pytest.fixture
 async def shy(home: Home) -> AsyncIterator[Daemon]:
     """A daemon whose queue `shy` hides all that it can."""
-    queues = {"shy": QueueSettings(redact=REDACT, headers={"x-customer": "header-canary"})}
+    queues = {
+        "shy": QueueSettings(redact=REDACT, headers={"x-customer": "header-canary"}),
+        "shier": QueueSettings(redact=(*REDACT, "header:x-more")),
+        "half": QueueSettings(redact=("body", "response")),
+    }
     async with home.daemon(queues=queues, validate=Validate(default="none")) as daemon:
         yield daemon
 
@@ -105,6 +109,47 @@ async def test_changes_and_schedules_hide_it_too(home: Home, shy: Daemon, owner:
         assert shown["redacted"] == list(REDACT)
     calls = await home.handler.take(2)
     assert {call.body for call in calls} == {b"body-canary"}
+
+
+async def scheduled(home: Home, owner: Peer, key: str, queue: str = "shy") -> str:
+    """The id of a schedule that has this key and queue from now on."""
+    made = await owner.ask(
+        "POST schedules", "x-lq-schedule: @daily", f"x-lq-queue: {queue}", f"x-lq-key: {key}",
+        f"x-lq-target: {home.handler.url()}", "x-lq-retry: 0",
+        'x-lq-headers: {"x-customer": "header-canary"}', body=b"body-canary",
+    )  # fmt: skip
+    assert made.status in {200, 201}
+    return str(made.json["id"])
+
+
+@pytest.mark.parametrize(("queue", "missing"), [("open", "body, header:x-customer, response"),
+                                                ("half", "header:x-customer")])  # fmt: skip
+async def test_a_schedule_does_not_move_to_where_it_would_be_seen(
+    home: Home, owner: Peer, queue: str, missing: str
+) -> None:
+    await scheduled(home, owner, "k")
+    refused = await owner.ask("PATCH schedules/byKey/k", f"x-lq-queue: {queue}")
+    assert (refused.status, refused.json["type"]) == (409, "CONFLICT")
+    assert refused.json["message"] == (
+        f"queue '{queue}' would show what queue 'shy' hides: {missing}"
+    )
+    await asked(owner, "GET schedules/byKey/k")
+    assert (await owner.ask("PATCH schedules/byKey/k", "x-lq-queue: shier")).status == 200
+    await asked(owner, "GET schedules/byKey/k")
+
+
+async def test_what_became_of_its_last_item_stays_hidden_when_it_is_made_anew_elsewhere(
+    home: Home, shy: Daemon, owner: Peer
+) -> None:
+    home.handler.on("/", answers(500, b"said-canary"))
+    schedule = await scheduled(home, owner, "k")
+    with shy.events.subscribe() as events:
+        ran = await owner.ask(f"POST schedules/{schedule}/run")
+        await heard(events, "bury", ran.json["id"])
+    await scheduled(home, owner, "k", queue="open")
+    shown = (await owner.ask("GET schedules/byKey/k")).json
+    assert (shown["queue"], shown["payload"]) == ("open", "body-canary")
+    assert shown["lastItem"]["error"] == "status 500: [redacted]"
 
 
 async def test_a_redirect_does_not_tell_where_to(home: Home, shy: Daemon, owner: Peer) -> None:

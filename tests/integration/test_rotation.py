@@ -210,6 +210,67 @@ async def test_a_failure_of_an_endpoint_that_need_not_prove_itself_is_a_failure(
     assert len(home.handler.calls) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (410, {}),
+        (410, {"x-lq-retry": "no"}),
+        (400, {"x-lq-retry": "no"}),
+        (500, {"x-lq-retry": "no"}),
+    ],
+)
+async def test_who_wants_no_further_attempt_gets_none(
+    daemon: Daemon, home: Home, status: int, headers: dict[str, str]
+) -> None:
+    """Even when it knows another secret by then: it has decided about the item."""
+    verifier = Verifier(home, "/", home.handler.secret)
+    await succeeds(daemon, home, "/")
+    verifier.knows = [rotated(daemon)]
+    home.handler.on("/", answers(status, b"", headers))
+    job = await ended(daemon, home, "/")
+    assert (job.state, job.failures, job.last_status) == (State.FAILED, 1, status)
+    assert [a.outcome for a in await daemon.engine.attempts(ById(job.id))] == ["rejected"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_who_does_not_know_lq_does_not_decide_about_its_items(
+    daemon: Daemon, home: Home, status: int
+) -> None:
+    verifier = Verifier(home, "/", home.handler.secret)
+    await succeeds(daemon, home, "/")
+    verifier.knows = [rotated(daemon)]
+
+    async def once(call: Call, wire: Wire) -> None:
+        Verifier(home, "/", *verifier.knows)
+        await wire.send(response(status, headers={"x-lq-retry": "no"}))
+
+    home.handler.on("/", once)
+    assert await succeeds(daemon, home, "/") == ["interrupted", "succeeded"]
+
+
+@pytest.mark.parametrize("proof", ["hangs up", "not 2xx", "unsigned"])
+async def test_a_failure_counts_when_its_endpoint_then_proves_nothing(
+    daemon: Daemon, home: Home, proof: str
+) -> None:
+    """A handler that is down has not changed secrets."""
+    Verifier(home, "/", home.handler.secret)
+    await succeeds(daemon, home, "/")
+    rotated(daemon)
+    await succeeds(daemon, home, "/")
+    await home.handler.validated(2)
+
+    async def broken(_: Call, wire: Wire) -> None:
+        if proof == "hangs up":
+            wire.close()
+        else:
+            await wire.send(response(500 if proof == "not 2xx" else 200))
+
+    home.handler.on_head("/", broken)
+    home.handler.on("/", answers(500))
+    job = await ended(daemon, home, "/")
+    assert (job.state, job.failures, job.error) == (State.PENDING, 1, "status 500")
+
+
 @pytest.mark.parametrize("status", [429, 503])
 async def test_an_endpoint_that_is_busy_is_not_asked_what_it_knows(
     daemon: Daemon, home: Home, status: int

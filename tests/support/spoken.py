@@ -1,8 +1,9 @@
 """What the daemons under test say, held against what must never be said.
 
 Owns: how secrets, tokens, signatures and credentials look, and the word that tests put into
-payloads, answers and header values. All that is logged in this process passes here, at any level,
-and all that a daemon writes to stderr in a process of its own; `conftest` fails the session, not a
+payloads, answers and header values. What passes here: all that lq logs in this process, at any
+level; what libraries log from `info` on, of which `lq serve` lets out no more than warnings; and
+all that a daemon writes to stderr in a process of its own. `conftest` fails the session, not a
 test that could be left out, when there was something.
 """
 
@@ -17,11 +18,11 @@ NEVER_SAID: Final = re.compile(
     r"""\w-canary           # tests put it into payloads, answers and header values
     | lqs_[0-9a-f]{8}       # signing secrets
     | whsec_[\w+/]{8}       # in the form of Standard Webhooks
-    | \blq_\w{20}           # tokens
+    | lq_[0-9A-Za-z]{49}    # tokens
     | lq-sealed-1:\w        # secrets as they are encrypted on disk
     | s=[0-9a-f]{64}        # signatures of LambdaQueue v1
     | v1,[\w+/]{43}=        # signatures of Standard Webhooks
-    | \b(Bearer|Basic):?\ +(?!TOKEN)\w""",
+    | \b(?i:bearer|basic):?\ +(?!TOKEN\b)\w""",
     re.VERBOSE,
 )
 
@@ -54,6 +55,7 @@ class Ear(logging.Handler):
     def listen(self) -> None:
         """Hear from now on what this process logs, the details included."""
         logging.getLogger().addHandler(self)
+        logging.getLogger().setLevel(logging.INFO)
         logging.getLogger("lq").setLevel(logging.DEBUG)
 
 

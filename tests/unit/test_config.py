@@ -318,6 +318,8 @@ def test_where_calls_go_can_be_staged(load_text: Load, tmp_path: Path) -> None:
         ('trusted_proxy = "10.0.0.1"', "trusted_proxy: expected a list of addresses and networks"),
         ('trusted_proxy = ["proxy"]', "trusted_proxy: 'proxy' does not appear to be an IPv4 or"),
         ('trusted_proxy = ["10.0.0.1/8"]', "trusted_proxy: 10.0.0.1/8 has host bits set"),
+        ('trusted_proxy = ["0.0.0.0/0"]', "trusted_proxy: 0.0.0.0/0 is everybody; name the"),
+        ('trusted_proxy = ["::1", "::/0"]', "trusted_proxy: ::/0 is everybody"),
         ('[tls]\ncert = "a"', "[tls] cert: needs key beside it"),
         ('[tls]\n\nkey = "a"', "[tls] key: needs cert beside it"),
         ("[tls]\ncert = 1", '[tls] cert: expected a path, or "" for none, got 1'),

@@ -83,6 +83,9 @@ def test_strangers_are_not_believed(lines: tuple[str, ...]) -> None:
         ((f"X-Forwarded-For: ::ffff:{CLIENT}",), CLIENT),
         (("X-Forwarded-For: 10.2.2.2, 10.3.3.3",), "10.2.2.2"),
         (("X-Forwarded-For: unknown",), PROXY),
+        (("X-Forwarded-For: fe80::1%eth0",), PROXY),
+        (("X-Forwarded-For: 2001:db8::7%x (admin) \x1b[31m", f"Forwarded: for={CLIENT}"), PROXY),
+        (('Forwarded: for="[fe80::1%eth0]:80"',), PROXY),
         ((f"X-Forwarded-For: {CLIENT}, unknown, 10.3.3.3",), "10.3.3.3"),
         (("X-Forwarded-For: ",), PROXY),
         ((f"X-Forwarded-For: {CLIENT},",), PROXY),
@@ -114,3 +117,20 @@ def test_whatever_a_client_writes_before_it_the_proxys_entry_decides(lies: list[
 
 def test_an_ipv4_proxy_on_a_socket_for_both_is_the_same_proxy() -> None:
     assert PROXIES.client(f"::ffff:{PROXY}", headers(f"X-Forwarded-For: {CLIENT}")) == CLIENT
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", PROXY, f"::ffff:{PROXY}"]
+)
+def test_who_may_come_without_tls(address: str) -> None:
+    assert PROXIES.may_come_in_the_clear(address)
+
+
+@pytest.mark.parametrize("address", [CLIENT, "192.168.1.7", "::", "fe80::1%eth0", "", "nonsense"])
+def test_who_may_not(address: str) -> None:
+    assert not PROXIES.may_come_in_the_clear(address)
+    assert not Proxies(()).may_come_in_the_clear(address)
+
+
+def test_a_proxy_that_is_not_listed_is_a_stranger() -> None:
+    assert not Proxies(()).may_come_in_the_clear(PROXY)

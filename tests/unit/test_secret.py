@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import os
 import stat
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lq.daemon.cipher import Seal
-from lq.daemon.secret import MOST_LIVE, Ring, open_ring
+from lq.daemon.secret import MOST_LIVE, Ring, SecretFile, open_ring
 from lq.errors import ConfigError, Conflict, StartError, Unavailable
 from lq.model import Secret
 from tests.clock import START, FakeClock
@@ -155,6 +156,16 @@ def test_without_an_overlap_the_old_one_ends_at_once(path: Path, clock: FakeCloc
     assert OLD not in path.read_text()
 
 
+def test_without_an_overlap_all_older_ones_end_at_once(path: Path, clock: FakeClock) -> None:
+    put(path, OLD)
+    ring = open_ring(path.parent, clock)
+    ring.rotate(DAY)
+    ring.rotate(2 * DAY)
+    ring.rotate(0)
+    assert ring.live() == (ring.newest,)
+    assert path.read_text() == f"{ring.newest}\n"
+
+
 def test_only_a_few_are_live_at_a_time(path: Path, clock: FakeClock) -> None:
     put(path, OLD)
     ring = open_ring(path.parent, clock)
@@ -166,8 +177,6 @@ def test_only_a_few_are_live_at_a_time(path: Path, clock: FakeClock) -> None:
         ring.rotate(DAY)
     assert "revoke-old" in (refused.value.hint or "")
     assert (ring.secrets(), path.read_bytes()) == (before, content)
-    ring.rotate(0)  # which adds none
-    assert len(ring.secrets()) == MOST_LIVE
     clock.advance(DAY)
     ring.rotate(DAY)
     assert len(ring.secrets()) == MOST_LIVE
@@ -241,6 +250,40 @@ def test_a_rotation_that_cannot_be_written_changes_nothing(path: Path, clock: Fa
         ring.rotate(DAY)
     assert texts(ring) == [OLD]
     assert path.read_text() == OLD
+
+
+class Sync:
+    """Writes through to a disk that breaks at the nth time."""
+
+    def __init__(self, breaks_at: int) -> None:
+        self._left = breaks_at
+
+    def __call__(self, fd: int) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        os.fsync(fd)
+
+
+def test_a_disk_that_breaks_leaves_nothing_beside_the_file(path: Path, clock: FakeClock) -> None:
+    put(path, OLD)
+    ring = Ring(SecretFile(path, None, Sync(1)), [Secret(OLD)], clock)
+    with pytest.raises(Unavailable, match="cannot write") as refused:
+        ring.rotate(DAY)
+    assert refused.value.hint == "nothing was changed"
+    assert (texts(ring), path.read_text()) == ([OLD], OLD)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_has_been_replaced_is_in_force_even_if_it_may_not_last(
+    path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(path, OLD)
+    ring = Ring(SecretFile(path, None, Sync(2)), [Secret(OLD)], clock)
+    ring.rotate(DAY)
+    assert ring.secrets() == open_ring(path.parent, clock).secrets()
+    assert ring.newest != OLD
+    assert "a loss of power may bring the file before it back" in caplog.text
 
 
 # Encryption

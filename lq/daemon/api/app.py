@@ -31,6 +31,7 @@ from lq.daemon.api.router import Route, Router
 from lq.daemon.api.server import MAX_LINE, Answer, Connection, Printer, Server
 from lq.daemon.engine import Engine
 from lq.errors import (
+    Forbidden,
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
@@ -82,7 +83,7 @@ class Api:
         self._slots = Connections(limits, self._counted_as)
         self._refusals = Refusals(limits)
         self._router = Router(ROUTES)
-        self._printer = Printer()
+        self._printer = Printer(self._body_timeout_s)
         self._boot = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
@@ -93,6 +94,7 @@ class Api:
             partial(self._refuse, trusted=trusted),
             header_timeout_s=self._header_timeout_s,
             slots=None if trusted else self._slots,
+            bar=self._bar,
             turn_away=self._turn_away,
         )
 
@@ -100,10 +102,14 @@ class Api:
         if not _understood(request):
             return self._refuse(request, trusted=trusted)
         request_id = self._next_id()
+        known = trusted
         try:
-            reply = await self._reply(request, request_id, trusted=trusted)
+            target = _normalised(request.raw_path)
+            principal = self._who(request, target, trusted=trusted)
+            known = principal is not _NOBODY
+            reply = await self._reply(request, target, principal, request_id)
         except RequestError as error:
-            reply = self._refusal(request, error, request_id, trusted=trusted)
+            reply = self._refusal(request, error, request_id, known=known)
         except StartError as error:  # the store is lost, and the daemon about to say so and end
             reply = _error(request, Unavailable(error.message, hint=error.hint), request_id)
         except Exception:  # a bug must not take the daemon down, nor show itself outside
@@ -125,17 +131,32 @@ class Api:
             " one framing and no control characters",
             "malformed",
         )
-        reply = self._refusal(request, error, request_id, trusted=trusted)
+        reply = self._refusal(request, error, request_id, known=trusted)
         closing = replace(reply, close=True)
         return self._printer.answer(request, closing, request_id, self._clock.now())
 
     def _turn_away(self) -> bytes:
         """What one connection too many is told."""
-        request_id = self._next_id()
-        error = Unavailable(
-            "there are too many connections",
-            hint="use one for many requests; [limits] in lq.toml says how many there may be",
+        return self._farewell(
+            Unavailable(
+                "there are too many connections",
+                hint="use one for many requests; [limits] in lq.toml says how many there may be",
+            )
         )
+
+    def _bar(self, peer: str) -> bytes | None:
+        """What an address is told that may not come in the clear; None when it may."""
+        if self._proxies.may_come_in_the_clear(peer):
+            return None
+        return self._farewell(
+            Forbidden(
+                "lq speaks plain http here, with its own machine and its proxies alone",
+                hint="ask the proxy in front of it, by https; trusted_proxy in lq.toml lists those",
+            )
+        )
+
+    def _farewell(self, error: RequestError) -> bytes:
+        request_id = self._next_id()
         reply = Reply(wire.encode_error(error, request_id), error.status, _headers(error))
         return self._printer.farewell(reply, request_id, self._clock.now())
 
@@ -144,10 +165,13 @@ class Api:
         return None if self._proxies.include(peer) else group(peer)
 
     def _refusal(
-        self, request: web.BaseRequest, error: RequestError, request_id: str, *, trusted: bool
+        self, request: web.BaseRequest, error: RequestError, request_id: str, *, known: bool
     ) -> Reply:
-        """The answer to a request that is refused; another one to who is refused too often."""
-        if trusted:
+        """The answer to a request that is refused; another one to strangers, if that is often.
+
+        Who is `known` gets to see what is wrong, and counts for nobody: the address may be shared.
+        """
+        if known:
             return _error(request, error, request_id)
         address = group(self._client(request))
         guessed = isinstance(error, Unauthorized) and "Authorization" in request.headers
@@ -161,15 +185,18 @@ class Api:
         peer = cast(Connection, request.protocol).peer
         return self._proxies.client(peer, request.headers)
 
-    async def _reply(self, request: web.BaseRequest, request_id: str, *, trusted: bool) -> Reply:
-        target = _normalised(request.raw_path)
-        path, mark, query = target.partition("?")
+    def _who(self, request: web.BaseRequest, target: str, *, trusted: bool) -> Principal:
+        """Who asks; nobody, where no token is needed. Raises: Unauthorized."""
         if trusted:
-            principal = _OWNER
-        elif path in OPEN_PATHS:
-            principal = _NOBODY
-        else:
-            principal = self._authenticate(request)
+            return _OWNER
+        if target.partition("?")[0] in OPEN_PATHS:
+            return _NOBODY
+        return self._authenticate(request)
+
+    async def _reply(
+        self, request: web.BaseRequest, target: str, principal: Principal, request_id: str
+    ) -> Reply:
+        path, mark, query = target.partition("?")
         route, parts = self._router.match(request.method, path)
         call = Call(
             engine=self._engine,

@@ -4,7 +4,8 @@ Owns: the counts, in bounded memory. Never looks at a request, and never reads a
 Invariant: who has been counted for one address costs no other address anything.
 
 An address at its limit is refused what it would be refused anyway: requests with a good token
-go on being served, because an address may be shared (a NAT, a proxy, a machine of many). That
+go on being answered as ever and count for nothing, because an address may be shared (a NAT, a
+proxy, a machine of many). That
 is safe, because 256 bits are what keeps tokens from being guessed; the limits keep guessing and
 junk from taking the time of others. A bad token gets the same answer whatever is wrong with it,
 before the limit and beyond it.
@@ -22,7 +23,7 @@ from lq.config import Limits
 from lq.errors import RateLimited, RequestError
 
 JUNK: Final = frozenset({400, 401, 403, 404, 405, 408, 413})
-"""The statuses of which one address gets so many in a minute."""
+"""The statuses of which one address gets so many in a minute, without a good token."""
 WINDOW_S: Final = 60.0
 MAX_ADDRESSES: Final = 10_000
 """Addresses counted at once; whoever has more of them than that has the oldest forgotten."""

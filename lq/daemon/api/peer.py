@@ -1,7 +1,8 @@
 """Who is at the other end of a connection: a process on this machine, or an address.
 
-Owns: reading the credentials of a unix socket, and deciding which of the addresses that proxies
-name is the client's. Never trusts a header of somebody who is not a listed proxy.
+Owns: reading the credentials of a unix socket, deciding which of the addresses that proxies name
+is the client's, and who may speak without TLS. Never trusts a header of somebody who is not a
+listed proxy.
 Invariant: a client's address was said by the connection itself, or by a trusted proxy.
 """
 
@@ -76,6 +77,17 @@ class Proxies:
             return False
         return any(found in network for network in self._trusted)
 
+    def may_come_in_the_clear(self, address: str) -> bool:
+        """Whether no token crosses a network unencrypted when this address sends it.
+
+        What lies between a proxy and lq is for whoever has listed the proxy.
+        """
+        try:
+            found = plain(address)
+        except ValueError:  # it has gone away already
+            return False
+        return found.is_loopback or self.include(address)
+
     def client(self, peer: str, headers: CIMultiDictProxy[str]) -> str:
         """The address of who asks: the last one in the chain that is no proxy of ours.
 
@@ -94,9 +106,12 @@ class Proxies:
     def _last_untrusted(self, peer: str, chain: Sequence[str]) -> str:
         for entry in reversed(chain):
             try:
-                peer = str(plain(entry))
+                found = plain(entry)
             except ValueError:  # "unknown", an invented name: who sent it answers for it
                 break
+            if getattr(found, "scope_id", None) is not None:
+                break  # it means nothing elsewhere, and can hold any text
+            peer = str(found)
             if not self.include(peer):
                 break
         return peer

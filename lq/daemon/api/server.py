@@ -4,7 +4,8 @@ Below `web.Application` on purpose: routing needs the raw path, and a push is me
 answer of ours costs a third of what a `web.Response` does.
 
 Invariant: a connection counts for its address until the work on its last request has ended, so
-that nobody gets more done by hanging up.
+that nobody gets more done by hanging up. An answer has left the process, or its time is over,
+before the next request is looked at, so that nobody holds a connection by not reading.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Final, cast
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from lq.daemon.api.body import LEAST_BYTES_PER_S
 from lq.daemon.api.call import Reply
 from lq.daemon.api.limits import Connections
 from lq.daemon.api.peer import credentials
@@ -46,11 +48,14 @@ _STATUS_LINES: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n" for s in H
 
 
 class Answer(web.StreamResponse):
-    """A complete answer: head and body leave in one write."""
+    """A complete answer: head and body leave in one write, within a time."""
 
-    def __init__(self, message: bytes, *, status: int, keep_alive: bool, hold: bool) -> None:
+    def __init__(
+        self, message: bytes, *, status: int, keep_alive: bool, hold: bool, patience_s: float
+    ) -> None:
         super().__init__(status=status)
         self._message = message
+        self._patience_s = patience_s + len(message) / LEAST_BYTES_PER_S
         self._keeps_alive = keep_alive
         self._hold = hold
 
@@ -65,9 +70,16 @@ class Answer(web.StreamResponse):
     async def write_eof(self, data: bytes = b"") -> None:
         if self._hold:
             await asyncio.sleep(HOLD_S)
-        await self._writer.write(self._message)
-        await self._writer.write_eof()
         transport = self._writer.transport
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._writer.write(self._message)
+                await self._writer.write_eof()
+                await self._writer.drain()
+        except TimeoutError:
+            if transport is not None:
+                transport.abort()  # closing would wait for the peer, too
+            raise ConnectionAbortedError("the answer was not read in time") from None
         if not self._keeps_alive and transport is not None and transport.can_write_eof():
             # The peer sees the end at once, even while the rest of its body is thrown away.
             transport.write_eof()
@@ -76,7 +88,11 @@ class Answer(web.StreamResponse):
 class Printer:
     """Puts replies into HTTP."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float) -> None:
+        """Shape: `patience_s` is how long an answer may take to leave, and as much longer as
+        its bytes take at `LEAST_BYTES_PER_S`.
+        """
+        self._patience_s = patience_s
         self._second = -1
         self._date = ""
 
@@ -90,7 +106,13 @@ class Printer:
             head += "Connection: keep-alive\r\n"
         body = b"" if request.method == "HEAD" else reply.body
         message = b"%b\r\n%b" % (head.encode(), body)
-        return Answer(message, status=reply.status, keep_alive=keep_alive, hold=reply.hold)
+        return Answer(
+            message,
+            status=reply.status,
+            keep_alive=keep_alive,
+            hold=reply.hold,
+            patience_s=self._patience_s,
+        )
 
     def farewell(self, reply: Reply, request_id: str, now: int) -> bytes:
         """A reply to somebody who is not let in, before any request."""
@@ -122,12 +144,16 @@ class Server(web.Server):
         *,
         header_timeout_s: float,
         slots: Connections | None,
+        bar: Callable[[str], bytes | None],
         turn_away: Callable[[], bytes],
     ) -> None:
-        """Shape: without `slots` nobody is counted, nor told what `turn_away` gives."""
+        """Shape: `bar` gives what an address is told that may not come in the clear, and
+        `turn_away` what one connection too many is. Without `slots` nobody is told either.
+        """
         super().__init__(handler)
         self.slots = slots
         self.refuse = refuse
+        self.bar = bar
         self.turn_away = turn_away
         self.header_timeout_s = header_timeout_s
 
@@ -173,14 +199,23 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self._server.slots is None:
             self.peer = credentials(transport.get_extra_info("socket"))
-        elif not self._counted and not self.count(address_of(transport.get_extra_info("peername"))):
-            self._turn_away(cast(asyncio.Transport, transport))  # uvloop's only acts as one
-            return
+        elif not self._counted:  # what comes by TLS is counted already
+            address = address_of(transport.get_extra_info("peername"))
+            farewell = self._server.bar(address)
+            if farewell is None and not self.count(address):
+                farewell = self._server.turn_away()
+            if farewell is not None:
+                self._turn_away(cast(asyncio.Transport, transport), farewell)
+                return
         super().connection_made(transport)
+        # So that an answer counts as written once nothing of it is left here. TLS takes its
+        # limit for what is too much already. (uvloop's only acts as a transport.)
+        secured = transport.get_extra_info("ssl_object") is not None
+        cast(asyncio.Transport, transport).set_write_buffer_limits(int(secured))
 
-    def _turn_away(self, transport: asyncio.Transport) -> None:
+    def _turn_away(self, transport: asyncio.Transport, farewell: bytes) -> None:
         self.force_close()  # so that what still comes is not read
-        transport.write(self._server.turn_away())
+        transport.write(farewell)
         transport.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:

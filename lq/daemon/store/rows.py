@@ -222,5 +222,10 @@ def _last_job(row: Sequence[Any]) -> LastJob:
     if row[19] is None:
         return LastJob(id=row[18])
     return LastJob(
-        id=row[18], state=State(row[19]), failures=row[20], finished_at=row[21], error=row[22]
+        id=row[18],
+        state=State(row[19]),
+        failures=row[20],
+        finished_at=row[21],
+        error=row[22],
+        queue=row[27],
     )

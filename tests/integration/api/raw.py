@@ -74,7 +74,7 @@ class Peer:
         self, *, port: int = 0, socket_path: str = "", token: str = "", source: str = ""
     ) -> None:
         """Shape: `source` is the address that it has; any will do if it is not said."""
-        self._port = port
+        self.port = port
         self._source = source
         self._socket_path = socket_path
         self.token = token
@@ -82,15 +82,13 @@ class Peer:
 
     def having(self, token: str) -> Peer:
         """The same with another token ("" for none)."""
-        peer = Peer(
-            port=self._port, socket_path=self._socket_path, token=token, source=self._source
-        )
+        peer = Peer(port=self.port, socket_path=self._socket_path, token=token, source=self._source)
         peer._connections = self._connections
         return peer
 
     def at(self, source: str) -> Peer:
         """The same at another address."""
-        peer = Peer(port=self._port, token=self.token, source=source)
+        peer = Peer(port=self.port, token=self.token, source=source)
         peer._connections = self._connections
         return peer
 
@@ -99,7 +97,7 @@ class Peer:
             streams = await asyncio.open_unix_connection(self._socket_path)
         else:
             mine = (self._source, 0) if self._source else None
-            streams = await asyncio.open_connection("127.0.0.1", self._port, local_addr=mine)
+            streams = await asyncio.open_connection("127.0.0.1", self.port, local_addr=mine)
         connection = Connection(*streams)
         self._connections.append(connection)
         return connection

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from contextlib import suppress
 
@@ -13,7 +14,7 @@ from lq.daemon.api.server import HOLD_S
 
 from .conftest import Door
 from .given import token, without_id
-from .raw import WAITING, Connection, Peer
+from .raw import GIVE_UP_S, WAITING, Connection, Peer
 
 ELSEWHERE = "127.0.0.2"
 CLIENT, OTHER = "198.51.100.7", "198.51.100.8"
@@ -101,15 +102,34 @@ async def test_others_cannot_say_that_they_are_somebody_else(door: Door) -> None
 
 async def test_junk_is_answered_late_and_others_are_not(door: Door) -> None:
     peer = await door(refused=5)
-    junk = ("GET nothing", "GET items/x", "GET items?limit=0", "LOCK queues", "POST schedules")
-    assert [(await peer.ask(one)).status for one in junk] == [404, 404, 400, 405, 400]
+    junk = ("GET nothing", "GET items/x", "LOCK queues", "LOCK /healthz", "POST /readyz")
+    anybody = peer.having("")
+    assert [(await anybody.ask(one)).status for one in junk] == [401, 401, 401, 405, 405]
     started = time.monotonic()
-    flood = await asyncio.gather(*(peer.having("").ask("GET queues") for _ in range(20)))
+    flood = await asyncio.gather(*(anybody.ask("GET queues") for _ in range(20)))
     assert {answer.status for answer in flood} == {429}
     assert {answer.json["type"] for answer in flood} == {"RATE_LIMITED"}
     assert HOLD_S <= time.monotonic() - started < 10 * HOLD_S
     assert (await peer.ask("GET queues")).status == 200
     assert (await peer.at(ELSEWHERE).ask("GET nothing")).status == 404
+
+
+JUNK = ("GET nothing", "GET items/x", "GET items?limit=0", "LOCK queues", "POST schedules")
+
+
+async def test_refusals_of_a_good_token_stay_what_they_are(door: Door) -> None:
+    peer = await door(refused=2, bad_tokens=2)
+    limited = peer.having((await token(peer, "push")).token)
+    refusals = [404, 404, 400, 405, 400]
+    for _ in range(2):
+        assert [(await peer.ask(one)).status for one in JUNK] == refusals
+        assert (await limited.ask("GET queues")).status == 403
+    await refused_until(peer.having("lq_guess"), times=2)  # none of these was counted
+    assert (await peer.having("lq_guess").ask("GET queues")).status == 429
+    started = time.monotonic()
+    assert [(await peer.ask(one)).status for one in JUNK] == refusals
+    assert (await limited.ask("GET queues")).status == 403
+    assert time.monotonic() - started < HOLD_S
 
 
 async def test_what_is_not_http_is_junk_too(door: Door) -> None:
@@ -123,7 +143,8 @@ async def test_what_is_not_http_may_come_through_a_proxy(door: Door) -> None:
     peer = await door("127.0.0.1", refused=1)
     assert (await peer.raw(b"junk\r\n\r\n")).status == 400
     assert (await peer.raw(b"junk\r\n\r\n")).status == 429
-    assert (await peer.ask("GET nothing", f"X-Forwarded-For: {CLIENT}")).status == 404
+    anybody = peer.having("")
+    assert (await anybody.ask("GET queues", f"X-Forwarded-For: {CLIENT}")).status == 401
 
 
 async def test_who_hangs_up_keeps_its_place_until_its_junk_is_answered(door: Door) -> None:
@@ -234,6 +255,31 @@ async def test_a_hundred_slow_heads_leave_room_for_others(api: Peer) -> None:
     started = time.monotonic()
     assert (await api.ask("POST queues/q/items", *WAITING)).status == 201
     assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("lively", [False, True])
+async def test_who_never_reads_its_answers_is_given_up(door: Door, *, lively: bool) -> None:
+    """Whether it waits with 6 MiB of answers unread, or goes on asking."""
+    peer = await door(body_timeout_ms=50, connections_per_address=1)
+    rude = peer.at(ELSEWHERE)
+    pushed = await peer.ask("POST queues/q/items", *WAITING, body=b"x" * 16_384)
+    request = rude.written(f"GET items/{pushed.json['id']}")
+    loop = asyncio.get_running_loop()
+    with socket.socket() as never_reads:
+        never_reads.setblocking(False)
+        never_reads.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        never_reads.bind((ELSEWHERE, 0))
+        await loop.sock_connect(never_reads, ("127.0.0.1", peer.port))
+        started = time.monotonic()
+        with suppress(ConnectionError):
+            async with asyncio.timeout(GIVE_UP_S):
+                await loop.sock_sendall(never_reads, request * 400)  # more than the kernel takes
+                while lively:
+                    await loop.sock_sendall(never_reads, request)
+        async with asyncio.timeout(GIVE_UP_S):
+            while (await rude.raw(rude.written("GET queues"))).status != 200:
+                pass
+    assert time.monotonic() - started < GIVE_UP_S
 
 
 async def test_a_body_that_keeps_dripping_is_given_up(hasty: Peer) -> None:

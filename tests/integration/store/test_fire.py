@@ -75,7 +75,7 @@ async def test_a_job_is_made_and_the_schedule_goes_on(store: Store) -> None:
         next_at=START + HOUR,
         fired=5,
         last_at=START,
-        last=LastJob(id=job.id, state=State.PENDING),
+        last=LastJob(id=job.id, state=State.PENDING, queue=job.queue),
     )
     [run] = await claim(store)
     assert run.job == replace(job, state=State.RUNNING, run_id=run.id)
@@ -253,7 +253,7 @@ async def test_of_the_times_of_one_fire_only_the_first_is_made(store: Store) -> 
     ] * 2
     found = await now(store, schedule)
     assert (found.fired, found.last_at, found.seen_at) == (1, START - 2, START)
-    assert found.last == LastJob(id=job.id, state=State.PENDING)
+    assert found.last == LastJob(id=job.id, state=State.PENDING, queue=job.queue)
 
 
 async def test_the_jobs_of_others_are_no_overlap(store: Store) -> None:
@@ -361,7 +361,7 @@ async def test_a_run_by_hand_leaves_its_times_alone(store: Store, members: dict[
         [job] = await fire(store, new_fire(schedule, None, next_at=START + 1))
         assert job.firing == Firing("sch_1", None)
         assert await store.get(ById(job.id)) == job
-        last = LastJob(id=job.id, state=State.PENDING)
+        last = LastJob(id=job.id, state=State.PENDING, queue=job.queue)
         assert await now(store, schedule) == replace(schedule, last=last)
 
 
@@ -387,7 +387,7 @@ async def test_by_hand_and_by_time_at_one_moment(store: Store) -> None:
     assert times == [None, START, START + HOUR, None]
     found = await now(store, schedule)
     assert (found.fired, found.seen_at, found.next_at) == (2, START + HOUR, START + 2 * HOUR)
-    assert found.last == LastJob(id=made[-1].id, state=State.PENDING)
+    assert found.last == LastJob(id=made[-1].id, state=State.PENDING, queue="q")
 
 
 # -- the jobs of a schedule ----------------------------------------------------------------------

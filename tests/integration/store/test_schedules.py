@@ -180,7 +180,7 @@ async def test_the_last_job_stays_whatever_is_put(store: Store) -> None:
         await store.put_schedule(replace(schedule, last=last))
         found = await store.schedule(ById(schedule.id))
         assert found is not None
-        assert found.last == LastJob(id=job.id, state=State.PENDING)
+        assert found.last == LastJob(id=job.id, state=State.PENDING, queue=job.queue)
 
 
 @pytest.mark.parametrize("members", [{"paused": True}, {"times": 3, "fired": 3}])
@@ -435,12 +435,17 @@ async def test_what_became_of_the_last_job(store: Store) -> None:
     await store.put_schedule(schedule)
     assert await last(store, schedule) is None
     [job] = await store.fire([new_fire(schedule, START)], START)
-    assert await last(store, schedule) == LastJob(id=job.id, state=State.PENDING)
+    assert await last(store, schedule) == LastJob(id=job.id, state=State.PENDING, queue=job.queue)
     [run] = await claim_jobs(store)
-    assert await last(store, schedule) == LastJob(id=job.id, state=State.RUNNING)
+    assert await last(store, schedule) == LastJob(id=job.id, state=State.RUNNING, queue=job.queue)
     await store.settle(replace(succeed(run, START + 5), verb="bury", failures=2, error="broken"))
     assert await last(store, schedule) == LastJob(
-        id=job.id, state=State.FAILED, failures=2, finished_at=START + 5, error="broken"
+        id=job.id,
+        state=State.FAILED,
+        failures=2,
+        finished_at=START + 5,
+        error="broken",
+        queue=job.queue,
     )
     assert await store.prune(START + 6, FAR, 10) == 1
     assert await last(store, schedule) == LastJob(id=job.id)

@@ -68,7 +68,7 @@ ORDER BY r.created_at, r.seq LIMIT :limit;
 SELECT json_group_array(json_array(
     id, rule, zone, key, times, start_at, until_at, jitter_ms, misfire, overlap, queue, options,
     created_at, anchor_at, seen_at, next_at, fired, last_at, last_job, last_state, last_failures,
-    last_finished_at, last_error, paused, reason, origin, seq,
+    last_finished_at, last_error, paused, reason, origin, seq, last_queue,
     CASE WHEN length(body) <= :inline THEN hex(body) END))
 FROM (
     SELECT r.*, p.body FROM schedule_rows r JOIN schedule_payloads p ON p.schedule_seq = r.seq
