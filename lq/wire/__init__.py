@@ -62,6 +62,7 @@ from lq.wire.fields import (
     check_item_headers,
     check_key,
     check_queue,
+    check_schedule_key,
     read_json,
 )
 
@@ -74,6 +75,7 @@ __all__ = [
     "check_item_headers",
     "check_key",
     "check_queue",
+    "check_schedule_key",
     "decode_cron",
     "decode_dry",
     "decode_edit",

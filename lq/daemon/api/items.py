@@ -33,14 +33,17 @@ async def push(call: Call) -> Reply:
 
 
 async def show(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     return Reply(wire.encode_full_item(await call.engine.get(call.ref)))
 
 
 async def cancel(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     return Reply(wire.encode_item(await call.engine.cancel(call.ref)))
 
 
 async def edit(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     payload = await call.payload()
     wanted = wire.decode_edit(call.request.raw_headers, payload)
     if wanted.target is not UNSET:
@@ -61,6 +64,7 @@ async def retry(call: Call) -> Reply:
 
 
 async def attempts(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     return Reply(wire.encode_attempts(await call.engine.attempts(call.ref)))
 
 
