@@ -69,7 +69,7 @@ class ScheduleOptions(TypedDict, total=False):
     """What a schedule may say beyond rule, queue and payload; None is the same as leaving it out.
 
     Shape: `start` and `until` are RFC 3339 instants, `expires` is a duration, `retry` a count or
-    waits ("10s,1m"). In an edit "" takes away what is optional, as do empty labels and headers.
+    waits ("10s,1m"). In an edit "" takes away what is optional, as do no labels and no headers.
     Units: `timeout_ms` and `jitter_ms` are milliseconds.
     """
 
@@ -84,9 +84,9 @@ class ScheduleOptions(TypedDict, total=False):
     until: str | None
     misfire: str | None
     overlap: str | None
-    jitter_ms: int | None
+    jitter_ms: int | str | None
     retry: str | None
-    timeout_ms: int | None
+    timeout_ms: int | str | None
     expires: str | None
     labels: Sequence[str] | None
     validate: bool | None
@@ -185,7 +185,7 @@ class Client:
         Shape: `rule` is a cron expression, a nickname such as "@daily", or an interval ("E=90s").
         """
         headers = {"x-lq-schedule": rule, "x-lq-queue": queue, **_schedule_headers(options)}
-        if not headers.get("x-lq-label"):
+        if not options.get("labels"):
             headers.pop("x-lq-label", None)
         return self._dict("POST", "/schedules", headers, payload)
 
@@ -427,10 +427,10 @@ def _given(values: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
-def _duration(ms: int | None) -> str | None:
-    """A duration as people write it, because a refusal quotes it."""
-    if ms is None:
-        return None
+def _duration(ms: int | str | None) -> str | None:
+    """A duration as people write it, because a refusal quotes it; "" stays as it is."""
+    if ms is None or isinstance(ms, str):
+        return ms
     from lq.when import format_duration
 
     return format_duration(ms)

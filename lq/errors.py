@@ -14,6 +14,7 @@ command line cannot be carried out, and here is what to do about it.
     │   ├── RequestTimeout      408
     │   ├── KeyExists           409  KEY_EXISTS
     │   ├── Conflict            409  CONFLICT
+    │   │   └── ConfigInvalid   409  CONFIG_INVALID
     │   ├── PayloadTooLarge     413
     │   ├── TargetNotAllowed    422  TARGET_NOT_ALLOWED
     │   ├── RateLimited         429
@@ -121,11 +122,11 @@ class RequestTimeout(RequestError):
 
 
 class KeyExists(RequestError):
-    """A push with `if-exists: reject` found its key waiting."""
+    """A push with `if-exists: reject` found its key waiting, or a schedule its key taken."""
 
     type = "KEY_EXISTS"
     status = 409
-    title = "An item with this key is waiting"
+    title = "This key is taken"
 
 
 class Conflict(RequestError):
@@ -134,6 +135,13 @@ class Conflict(RequestError):
     type = "CONFLICT"
     status = 409
     title = "Not possible in this state"
+
+
+class ConfigInvalid(Conflict):
+    """A reload found an lq.toml that cannot be followed; nothing was changed."""
+
+    type = "CONFIG_INVALID"
+    title = "The configuration is wrong"
 
 
 class PayloadTooLarge(RequestError):

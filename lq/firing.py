@@ -13,7 +13,7 @@ import datetime
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -23,6 +23,8 @@ from lq.model import Misfire, ScheduleSpec
 from lq.when import (
     DAY_MS,
     HOUR_MS,
+    MAX_AT,
+    MAX_MS,
     MINUTE_MS,
     SECOND_MS,
     format_duration,
@@ -39,7 +41,8 @@ MOST_CAUGHT_UP: Final = 100
 SHORTEST_MS: Final = 1000
 """Nothing fires more often."""
 
-_END_MS: Final = 253_402_300_800_000  # the year 10000, which no date reaches
+FORETOLD_MS: Final = 1000 * 366 * DAY_MS
+"""How far ahead anybody may look: what a zone does is computed year by year."""
 
 
 class RuleError(ValueError):
@@ -84,7 +87,7 @@ class _Interval(Struct, frozen=True):
 
     def next(self, after: int) -> int | None:
         at = after + self.every_ms - (after - self.anchor_at) % self.every_ms
-        return at if at < _END_MS else None
+        return at if at <= MAX_AT else None
 
     def count(self, after: int, until: int) -> int:
         if until <= after:
@@ -160,7 +163,9 @@ def parse_rule(text: str) -> str:
     Shape: the canonical rule, without "C=". Raises: RuleError, saying what is accepted.
     """
     # The SDK puts "C=" before whatever it is given, which may be an interval.
-    start = 2 if text[:2] in {"C=", "c="} else 0
+    start = len(text) - len(text.lstrip(" \t"))
+    if text[start : start + 2] in {"C=", "c="}:
+        start += 2
     body = text[start:]
     if body.lstrip(" \t")[:2] in {"E=", "e="}:
         start += body.index("=") + 1
@@ -172,6 +177,12 @@ def parse_rule(text: str) -> str:
         return cron.parse(body).text
     except cron.CronError as error:
         raise RuleError(str(error), start + error.position, error.field) from None
+
+
+def check_start(start_at: int | None, now: int) -> None:
+    """Refuse a start that is too far off. Raises: ValueError."""
+    if start_at is not None and start_at - now > MAX_MS:
+        raise ValueError("must be at most 10 years ahead")
 
 
 def is_interval(rule: str) -> bool:
@@ -256,7 +267,13 @@ def times(
 ) -> list[int]:
     """The next `count` times of a rule; an interval's phase is `anchor_at`, else `after`."""
     found = _timing(rule, zone, after if anchor_at is None else anchor_at)
-    return list(islice(_iterate(found, after), count))
+    return upcoming(found, after, count)
+
+
+def upcoming(times: Timing, after: int, count: int) -> list[int]:
+    """The next `count` times, those of the thousand years to come."""
+    near = takewhile(lambda at: at - after <= FORETOLD_MS, _iterate(times, after))
+    return list(islice(near, count))
 
 
 def explain(rule: str) -> str:

@@ -58,12 +58,14 @@ YIELDING = ("QUEUE", "KEY")  # what is cut first, the last of them before the ot
 class Table(NamedTuple):
     """Rows of cells under their headings, the most important column first.
 
-    Shape: with `folded`, programs too get the last column on a line of its own below its row.
+    Shape: with `folded`, programs too get the last column on a line of its own below its row. A
+    terminal has the columns that are `kept` whatever its width: the first, a name, is cut for them.
     """
 
     headings: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     folded: bool = False
+    kept: tuple[str, ...] = ()
 
 
 def clean(text: object) -> str:
@@ -300,9 +302,9 @@ def table_text(table: Table) -> str:
 def table_rich(table: Table, width: int) -> Text:
     """A table for a terminal of that width: the columns that fit, and always the last one.
 
-    Shape: columns without a single value are left out, and the first is always whole. Where
-    too little room is left for the last column, which says what came of a row, it stands on a
-    dim line below its row. Else KEY and QUEUE are the first to be cut, and to go.
+    Shape: columns without a single value are left out, and the first is whole unless others
+    are `kept`. Where too little room is left for the last column, which says what came of a row,
+    it stands on a dim line below its row. Else KEY and QUEUE are the first to be cut, and to go.
     """
     from rich.cells import cell_len, set_cell_size
     from rich.text import Text
@@ -318,7 +320,7 @@ def table_rich(table: Table, width: int) -> Text:
         del needed[last]
     elif last in needed and len(needed) > 1:
         needed[last] = min(needed[last], room)
-    widths = _fitted(needed, table.headings, width)
+    widths = _fitted(needed, table, width)
     shown = Text(no_wrap=True, overflow="ellipsis")
 
     def add(row: Sequence[str], styles: Sequence[str]) -> None:
@@ -338,20 +340,25 @@ def table_rich(table: Table, width: int) -> Text:
     return shown
 
 
-def _fitted(needed: Mapping[int, int], headings: Sequence[str], width: int) -> dict[int, int]:
+def _fitted(needed: Mapping[int, int], table: Table, width: int) -> dict[int, int]:
     """The widths of the columns that a line can hold, the names of people's making cut first."""
     widths = dict(needed)
     first = min(widths)
+    headings, kept = table.headings, table.kept
 
     def excess() -> int:
         return sum(cells + GAP for cells in widths.values()) - GAP - width
 
+    if kept:
+        widths[first] = min(widths[first], LEAST)
     yielding = [i for i in widths if headings[i] in YIELDING and i != first]
     for i in reversed(yielding):
         widths[i] = max(min(widths[i], LEAST), widths[i] - max(excess(), 0))
     for i in (*reversed(yielding), *sorted(needed, reverse=True)):
-        if excess() > 0 and i in widths and i != first:
+        if excess() > 0 and i in widths and i != first and headings[i] not in kept:
             del widths[i]
+    if kept:  # the first has what the others have left
+        widths[first] = min(needed[first], widths[first] + max(-excess(), 0))
     return widths
 
 

@@ -29,6 +29,7 @@ from lq.when import (
     describe_instant,
     format_instant,
     load_zone,
+    local_time,
     parse_rfc3339,
 )
 
@@ -86,7 +87,9 @@ def saved_line(schedule: Json) -> str:
 
 
 def resumed_line(schedule: Json, now: int) -> str:
-    """That a schedule goes on, and when."""
+    """That a schedule goes on, and when; or that there is nothing left of it."""
+    if not schedule["paused"] and "nextRun" not in schedule:
+        return f"Resumed {schedule_name(schedule)}, but it has ended and does not run any more"
     when = ", ".join(filter(None, _next(schedule, now)))
     return f"Resumed {schedule_name(schedule)}, next run: {when}"
 
@@ -129,6 +132,7 @@ def schedule_details(schedule: Json, now: int) -> list[tuple[str, str]]:
         ("retry", schedule.get("retry")),
         ("timeout", schedule.get("timeout")),
         ("expires", schedule.get("expires")),
+        ("validate", schedule.get("validate")),
         ("labels", ", ".join(schedule.get("labels", ()))),
         ("headers", ", ".join(f"{n}: {v}" for n, v in schedule.get("headers", {}).items())),
         ("payload", payload_text(schedule)),
@@ -156,7 +160,7 @@ def schedules_table(schedules: Sequence[Json], now: int) -> Table:
         for schedule in schedules
     ]
     table = table_of(("SCHEDULE", "LAST RUN", "NEXT RUN", "DUE", "RULE"), rows)
-    return table._replace(folded=True)
+    return table._replace(folded=True, kept=("NEXT RUN", "DUE"))
 
 
 def times_table(runs: Sequence[Run], now: int) -> Table:
@@ -192,7 +196,7 @@ def changes_table(changes: Sequence[Json]) -> Table:
 
 def wall(at: int, zone: str, *, weekday: bool = False) -> str:
     """What the clocks of a zone show, seconds only where they count: "2026-12-01 02:30 CET"."""
-    there = datetime.datetime.fromtimestamp(at // 1000, load_zone(known_zone(zone)))
+    there = local_time(at, load_zone(known_zone(zone)))
     return f"{there:%a} {_clock(there)}" if weekday else _clock(there)
 
 
@@ -300,7 +304,7 @@ def moment_here(instant: str | None) -> str:
     """An instant as the clocks of this machine show it."""
     if instant is None:
         return ""
-    return _clock(datetime.datetime.fromtimestamp(parse_rfc3339(instant) // 1000).astimezone())
+    return _clock(local_time(parse_rfc3339(instant), None).astimezone())
 
 
 def _clock(there: datetime.datetime) -> str:

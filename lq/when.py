@@ -31,6 +31,9 @@ WEEK_MS: Final = 7 * DAY_MS
 MAX_MS: Final = 3653 * DAY_MS
 """The longest duration, and how far ahead an instant may be: ten years, leap days included."""
 
+MAX_AT: Final = 253_370_764_799_999
+"""The end of the year 9998 in UTC: the last instant that a date can show in every zone."""
+
 _UNITS: Final = {
     **dict.fromkeys(("w", "wk", "wks", "week", "weeks"), WEEK_MS),
     **dict.fromkeys(("d", "day", "days"), DAY_MS),
@@ -165,6 +168,21 @@ def parse_instant(text: str, now: int, zone: str | None = None) -> int:
     return at
 
 
+def within_calendar(at: int) -> int:
+    """An instant as the bound of something. Raises: ValueError before 1970.
+
+    Shape: what lies beyond `MAX_AT` is taken for it, because "9999-12-31" means for ever.
+    """
+    if at < 0:
+        raise ValueError(f"expected an instant from 1970 on, got {format_instant(at)}")
+    return min(at, MAX_AT)
+
+
+def local_time(at: int, zone: datetime.tzinfo | None) -> datetime.datetime:
+    """What the clocks of a zone show, those of this machine without one; it ends at `MAX_AT`."""
+    return datetime.datetime.fromtimestamp(min(at, MAX_AT) // 1000, zone)
+
+
 def load_zone(name: str) -> datetime.tzinfo:
     """The rules of an IANA time zone. Raises: UnknownZone."""
     import struct
@@ -212,7 +230,7 @@ def describe_instant(at: int, now: int, zone: str | None = None) -> str:
         local = time.localtime(at // 1000)
         absolute = f"{time.strftime('%Y-%m-%d %H:%M:%S', local)} {local.tm_zone}"
     else:
-        moment = datetime.datetime.fromtimestamp(at // 1000, load_zone(zone))
+        moment = local_time(at, load_zone(zone))
         absolute = f"{moment:%Y-%m-%d %H:%M:%S %Z}"
     return f"{absolute} ({_relative(at - now)})"
 

@@ -179,10 +179,10 @@ def instant(text: str) -> str:
 
 def instant_in(name: str | None, text: str, option: str) -> int:
     """An option's value as an instant; a time without a zone is in that one. Units: ms."""
-    from lq.when import parse_instant
+    from lq.when import parse_instant, within_calendar
 
     try:
-        return parse_instant(text, now(), name)
+        return within_calendar(parse_instant(text, now(), name))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
 

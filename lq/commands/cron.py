@@ -54,8 +54,6 @@ def cron(
     """
     rule = read_rule(words)
     after = now() if since is None else common.instant_in(tz, since, "--from")
-    if after < 0:
-        raise typer.BadParameter("expected a time from 1970 on", param_hint="--from")
     from lq import firing
     from lq.render_schedules import Run, rule_in_words, times_table
     from lq.wire import encode_cron

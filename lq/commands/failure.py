@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 
 from lq.client import ApiError, Unreachable
-from lq.errors import LqError, RequestError, StartError, ValidationError
+from lq.errors import ConfigError, ConfigInvalid, LqError, RequestError, StartError, ValidationError
 
 NEGATIVE, USAGE, NOT_FOUND, NOT_ALLOWED, CONFLICT, UNREACHABLE, TIMED_OUT = range(1, 8)
 INTERRUPTED, BROKEN_PIPE = 130, 141
@@ -60,6 +60,8 @@ def explain(error: LqError) -> int:
         return TIMED_OUT
     if isinstance(error, StartError):
         return error.exit_code
+    if isinstance(error, ApiError) and error.type == ConfigInvalid.type:
+        return ConfigError.exit_code
     status = error.status if isinstance(error, ApiError | RequestError) else 0
     return _OF_STATUS.get(status, NEGATIVE)
 

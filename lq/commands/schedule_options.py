@@ -13,18 +13,21 @@ import typer
 from lq.commands import common
 
 WORK, TIMES = "What it pushes", "When"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def lifetime(text: str) -> str:
+def duration(text: str) -> str:
     """An option's value as a duration, as typed; an empty one stays empty."""
     if text:
         common.duration(text)
     return text
 
 
-def spread(text: str) -> int:
-    """An option's value as a duration; none if it is empty. Units: milliseconds."""
-    return common.duration(text) if text else 0
+def method(text: str) -> str:
+    """An option's value as an HTTP method; an empty one stays empty."""
+    if text and text.upper() not in METHODS:
+        raise typer.BadParameter(f"expected {', '.join(METHODS)}, got {text!r}")
+    return text
 
 
 Target = Annotated[
@@ -56,8 +59,14 @@ Header = Annotated[
     ),
 ]
 Method = Annotated[
-    Literal["GET", "POST", "PUT", "PATCH", "DELETE"] | None,
-    typer.Option(help="How to call; POST by default.", case_sensitive=False, rich_help_panel=WORK),
+    str | None,
+    typer.Option(
+        metavar="|".join(METHODS),
+        parser=method,
+        autocompletion=lambda: [*METHODS],
+        help="How to call; POST by default.",
+        rich_help_panel=WORK,
+    ),
 ]
 Retry = Annotated[
     str | None,
@@ -66,11 +75,10 @@ Retry = Annotated[
     ),
 ]
 Timeout = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        "--timeout",
         metavar="DURATION",
-        parser=common.duration,
+        parser=duration,
         help="Of one attempt.",
         rich_help_panel=WORK,
     ),
@@ -79,7 +87,7 @@ Expires = Annotated[
     str | None,
     typer.Option(
         metavar="DURATION",
-        parser=lifetime,
+        parser=duration,
         help="An item fails if it has not started by then.",
         rich_help_panel=WORK,
     ),
@@ -111,11 +119,10 @@ Until = Annotated[
     typer.Option(metavar="TIME", help="No run after this.", rich_help_panel=TIMES),
 ]
 Jitter = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        "--jitter",
         metavar="DURATION",
-        parser=spread,
+        parser=duration,
         help="Spread the starts over so long.",
         rich_help_panel=TIMES,
     ),
@@ -123,7 +130,8 @@ Jitter = Annotated[
 Misfire = Annotated[
     Literal["once", "skip", "all"] | None,
     typer.Option(
-        help="What becomes of runs missed while lq was down; once by default.",
+        help="What becomes of runs missed by more than a minute, as while lq was down; once by"
+        " default.",
         rich_help_panel=TIMES,
     ),
 ]

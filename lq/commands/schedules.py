@@ -92,7 +92,7 @@ def add(
     header: Header = None,
     method: Method = None,
     retry: Retry = None,
-    timeout_ms: Timeout = None,
+    timeout: Timeout = None,
     expires: Expires = None,
     label: Label = None,
     no_validate: Annotated[
@@ -107,7 +107,7 @@ def add(
     start: Start = None,
     until: Until = None,
     times: Times = None,
-    jitter_ms: Jitter = None,
+    jitter: Jitter = None,
     misfire: Misfire = None,
     overlap: Overlap = None,
     as_json: AsJson = False,
@@ -125,7 +125,7 @@ def add(
         "headers": push.read_headers(header or []),
         "method": method,
         "retry": retry,
-        "timeout_ms": timeout_ms,
+        "timeout_ms": _milliseconds(timeout),
         "expires": expires,
         "labels": label,
         "validate": not no_validate,
@@ -133,7 +133,7 @@ def add(
         "start": _instant(start, tz or "UTC", "--start"),
         "until": _instant(until, tz or "UTC", "--until"),
         "times": times,
-        "jitter_ms": jitter_ms,
+        "jitter_ms": _milliseconds(jitter),
         "misfire": misfire,
         "overlap": overlap,
     }
@@ -161,7 +161,7 @@ def edit(
     header: Header = None,
     method: Method = None,
     retry: Retry = None,
-    timeout_ms: Timeout = None,
+    timeout: Timeout = None,
     expires: Expires = None,
     label: Label = None,
     validate: Annotated[
@@ -175,7 +175,7 @@ def edit(
     start: Start = None,
     until: Until = None,
     times: Times = None,
-    jitter_ms: Jitter = None,
+    jitter: Jitter = None,
     misfire: Misfire = None,
     overlap: Overlap = None,
     as_json: AsJson = False,
@@ -184,9 +184,17 @@ def edit(
 
     An empty value takes an option away, as in --until ''.
     """
-    if data == "":
-        raise typer.BadParameter("an edit cannot empty the payload", param_hint="--data")
     payload = push.read_payload(data or "")
+    if data is not None and not payload:
+        raise typer.BadParameter(
+            "an edit cannot empty the payload; `lq schedules add` with the same key, and no"
+            " --data, can",
+            param_hint="--data",
+        )
+    if data is None and content_type is not None:
+        raise typer.BadParameter(
+            "is that of the payload: say --data, too", param_hint="--content-type"
+        )
     zone = tz
     if zone is None and (start or until):
         zone = known(client.schedule)(ref)["timezone"]
@@ -196,7 +204,7 @@ def edit(
         "headers": {} if header == [""] else push.read_headers(header or []) or None,
         "method": method,
         "retry": retry,
-        "timeout_ms": timeout_ms,
+        "timeout_ms": _milliseconds(timeout),
         "expires": expires,
         "labels": [] if label == [""] else label,
         "validate": validate,
@@ -204,7 +212,7 @@ def edit(
         "start": _instant(start, zone, "--start"),
         "until": _instant(until, zone, "--until"),
         "times": times,
-        "jitter_ms": jitter_ms,
+        "jitter_ms": _milliseconds(jitter),
         "misfire": misfire,
         "overlap": overlap,
     }
@@ -329,6 +337,11 @@ def _instant(text: str | None, zone: str | None, option: str) -> str | None:
     from lq.when import format_instant
 
     return format_instant(common.instant_in(zone, text, option)) if text else text
+
+
+def _milliseconds(text: str | None) -> int | str | None:
+    """A duration in milliseconds; what is empty or not there stays as it is."""
+    return common.duration(text) if text else text
 
 
 def _show_saved(client: Client, schedule: Json, *, as_json: bool) -> None:

@@ -399,6 +399,8 @@ def _flat(
 
 def _refuse_misspelt(variable: str) -> None:
     """Raise when a variable that is not ours looks as if it were meant for us."""
+    if re.match(r"LQ_SCHEDULES?(_|$)", variable):
+        raise ConfigError(f"{variable}: unknown variable; [[schedules]] are in lq.toml alone")
     near = difflib.get_close_matches(variable, _VARIABLES, 1, 0.85)
     of_a_table = any(variable.startswith(f"LQ_{name}_".upper()) for name in (*_TABLES, "queues"))
     if near or of_a_table:

@@ -32,8 +32,8 @@ from lq.config.kinds import (
 from lq.errors import ConfigError
 from lq.firing import parse_rule
 from lq.model import Misfire, Overlap, Push, ScheduleSpec
-from lq.when import DAY_MS, SECOND_MS, load_zone, parse_rfc3339
-from lq.wire import check_key, check_queue
+from lq.when import DAY_MS, MAX_MS, load_zone, parse_rfc3339, within_calendar
+from lq.wire import check_queue, check_schedule_key
 from lq.wire.fields import is_sendable, read_labels
 
 Where = Callable[[tuple[str, ...]], str]
@@ -139,8 +139,8 @@ def _zone_of(value: Any) -> str:
 
 def _instant_of(value: Any) -> int:
     if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-        return parse_rfc3339(value.isoformat().replace("+00:00", "Z"))
-    return parse_rfc3339(text_of(value))
+        return within_calendar(parse_rfc3339(value.isoformat().replace("+00:00", "Z")))
+    return within_calendar(parse_rfc3339(text_of(value)))
 
 
 def _payload_of(value: Any) -> _Payload:
@@ -150,6 +150,8 @@ def _payload_of(value: Any) -> _Payload:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except TypeError:
         raise ValueError("holds a date, which JSON has none of: write it as a string") from None
+    except ValueError:
+        raise ValueError("holds nan or inf, which JSON has none of") from None
     return _Payload(text.encode(), "application/json")
 
 
@@ -173,9 +175,13 @@ def _truth_of(value: Any) -> bool:
     return value
 
 
+def _in_any_case(kind: Kind) -> Kind:
+    return kind._replace(read=lambda value: kind.read(text_of(value).lower()))
+
+
 _INSTANT: Final = Kind("an instant with its offset such as 2026-12-01T09:00:00+01:00", _instant_of)
 _KINDS: Final[Mapping[str, Kind]] = {
-    "key": Kind("a key", lambda value: check_key(text_of(value))),
+    "key": Kind("a key", lambda value: check_schedule_key(text_of(value))),
     "schedule": Kind(
         'a rule such as "30 2 * * *", "@daily" or "E=90s"', lambda value: parse_rule(text_of(value))
     ),
@@ -188,14 +194,14 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "content_type": Kind('ASCII such as "application/json"', _content_type_of),
     "retry": RETRY,
     "timeout": ATTEMPT,
-    "expires": duration(SECOND_MS, 3650 * DAY_MS, 'from 1s to 3650d, such as "1h"'),
+    "expires": duration(1, MAX_MS, 'from 1ms to 3653d, such as "1h"'),
     "labels": Kind('a list of words such as ["nightly"]', _labels_of),
     "times": integer(1, 1_000_000_000),
     "start": _INSTANT,
     "until": _INSTANT,
     "jitter": duration(0, DAY_MS, 'from 0s to 24h, such as "5m"'),
-    "misfire": choice(*Misfire),
-    "overlap": choice(*Overlap),
+    "misfire": _in_any_case(choice(*Misfire)),
+    "overlap": _in_any_case(choice(*Overlap)),
     "paused": Kind("true or false", _truth_of),
     "validate": VALIDATE,
 }

@@ -142,7 +142,7 @@ def _nickname(words: list[tuple[str, int]]) -> Rule:
         raise CronError(f"there is no nickname {_shown(name)}: the nicknames are {known}", position)
     if rest:
         raise CronError(f'nothing may follow "{name}": it stands for "{expanded}"', rest[0][1])
-    return _rule([(field, position) for field in expanded.split()], name)
+    return _rule([(field, position) for field in expanded.split()], name.lower())
 
 
 def _check_count(words: list[tuple[str, int]]) -> None:

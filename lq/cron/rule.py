@@ -185,10 +185,10 @@ class Calendar(Struct, frozen=True):
 class Rule(Struct, frozen=True):
     """A rule that fires some day.
 
-    Shape: `text` is trimmed and single-spaced, as typed. A nickname's fields are those it stands
-    for. Five fields have the second 0, and `seconds.text` is empty. `wildcard` rules follow the
-    clock through skipped and repeated hours, others keep their daily times (see `fires`).
-    `both` says that a day must match both day fields, instead of either.
+    Shape: `text` is trimmed and single-spaced, as typed; a nickname is in lower case, and its
+    fields are those it stands for. Five fields have the second 0, and `seconds.text` is empty.
+    `wildcard` rules follow the clock through skipped and repeated hours, others keep their daily
+    times (see `fires`). `both` says that a day must match both day fields, instead of either.
     """
 
     text: str

@@ -33,7 +33,7 @@ from lq.daemon.secret import Ring
 from lq.daemon.store import Store
 from lq.errors import (
     ConfigError,
-    Conflict,
+    ConfigInvalid,
     LqError,
     NotFound,
     StorageFull,
@@ -347,8 +347,8 @@ class Engine:
     async def reload(self, *, dry: bool) -> Reload:
         """Read lq.toml again, whole: follow its schedules, and take certificate and zones anew.
 
-        Shape: with `dry` nothing is changed. Raises: Conflict when the file cannot be followed;
-        then nothing was changed.
+        Shape: with `dry` nothing is changed. Raises: ConfigInvalid when the file cannot be
+        followed; then nothing was changed.
         """
         self._refuse_when_stopping()
         async with self._reloading:  # or an older reading could be the last one applied
@@ -360,10 +360,12 @@ class Engine:
                 forget_zones()
                 changes = await self.schedules.apply(config.schedules, dry=dry)
             except ConfigError as error:
-                hint = "nothing was changed"
+                hints = ["nothing was changed"]
                 if restart:
-                    hint += f"; {', '.join(restart)} changed, too, which a restart sees first"
-                raise Conflict(error.message, hint=hint) from error
+                    hints.append(f"{', '.join(restart)} changed, too, which a restart sees first")
+                if error.hint:
+                    hints.append(error.hint.rstrip("."))
+                raise ConfigInvalid(error.message, hint="; ".join(hints)) from error
             if not dry:
                 use()
                 await self._firer.look_up_zones()

@@ -24,7 +24,7 @@ from lq.daemon.lanes import Lanes
 from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.store import Fire, Store
-from lq.errors import StorageFull, Unavailable, ValidationError
+from lq.errors import Conflict, StorageFull, Unavailable, ValidationError
 from lq.firing import LATE_MS, RuleError, Timing
 from lq.model import Firing, Job, NewJob, Schedule, ScheduleFilter
 from lq.when import DAY_MS, HOUR_MS, UnknownZone, format_instant
@@ -142,7 +142,7 @@ class Firer:
         try:
             plan = firing.plan(timing_of(schedule), spec.misfire, schedule.seen_at, now)
             jobs = tuple(self._job(schedule, planned, now) for planned in plan.fires)
-        except ValidationError as error:
+        except (ValidationError, Conflict) as error:
             reason = error.message
             log.warning("schedule %s is paused: %s", spec.key or schedule.id, reason)
             return Fire(

@@ -81,9 +81,19 @@ class Resolver:
     def scheduled(self, push: Push, now: int) -> NewJob:
         """The job a schedule makes: whether its target may be called still, the call will tell.
 
-        Raises: ValidationError when neither schedule nor queue names a target.
+        Raises: Conflict when neither schedule nor queue names a target.
         """
-        return self._job(push, self.named_target(push), now)
+        return self._job(push, self.scheduled_target(push), now)
+
+    def scheduled_target(self, push: Push) -> str:
+        """The target of what a schedule pushes. Raises: Conflict when there is none."""
+        target = push.target or self.settings(push.queue).target
+        if target is None:
+            raise Conflict(
+                f"it names no target, and queue {push.queue!r} has no default target",
+                hint="name a target for the schedule, or set one for the queue",
+            )
+        return target
 
     def named_target(self, push: Push) -> str:
         """The target of a push, or its queue's. Raises: ValidationError when there is none."""

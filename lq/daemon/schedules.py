@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -23,17 +23,20 @@ from lq.daemon.store import Fire, Store
 from lq.errors import (
     ConfigError,
     Conflict,
+    Forbidden,
+    KeyExists,
     NotFound,
     RequestError,
     ValidationError,
 )
-from lq.firing import Timing, is_interval
+from lq.firing import check_start, is_interval, upcoming
 from lq.model import (
     ById,
     Firing,
     Job,
     Origin,
     Page,
+    Push,
     PushOutcome,
     Schedule,
     ScheduleChange,
@@ -46,8 +49,10 @@ from lq.model import (
 
 log = logging.getLogger(__name__)
 
-Allowed = Callable[[str], None]
-"""Raises Forbidden when the caller may not touch the schedules of a queue."""
+T = TypeVar("T")
+
+Allowed = Callable[[Push], None]
+"""Raises Forbidden when the caller may not have this pushed by a schedule."""
 
 
 class Schedules:
@@ -69,15 +74,16 @@ class Schedules:
         self._firer = firer
         self._entropy = entropy
         self._gate = gate  # raises when the daemon takes no changes any more
-        self.where: dict[str, str] = {}  # key -> the line of lq.toml that sets it
+        self._of_file: dict[str, FileSchedule] = {}  # by key, as they were applied last
+        self._foretelling = asyncio.Lock()
 
     # -- verbs -------------------------------------------------------------------------------
 
     async def create(self, spec: ScheduleSpec, allowed: Allowed) -> tuple[Schedule, PushOutcome]:
         """Make a schedule, or bring the one with its key to this spec.
 
-        Raises: ValidationError, TargetNotAllowed, Conflict when lq.toml sets that one, and what
-        `allowed` raises for the queue of a schedule that is there already.
+        Raises: ValidationError, TargetNotAllowed, Conflict when lq.toml sets that one, KeyExists
+        when the key is that of a schedule which the caller is not `allowed` to touch.
         """
         self._gate()
         self._resolver.named_target(spec.push)
@@ -89,7 +95,13 @@ class Schedules:
                 _refuse_endless_wait(made)
                 await self._put(made)
                 return self._shown(made), PushOutcome.CREATED
-            allowed(found.spec.push.queue)
+            try:
+                allowed(found.spec.push)
+            except Forbidden:
+                raise KeyExists(
+                    f"x-lq-key {spec.key!r} is taken",
+                    hint="keys are shared by the schedules of all queues: choose another",
+                ) from None
             changed = self._changed(found, spec)
             if changed is found:
                 return self._shown(found), PushOutcome.KEPT
@@ -112,13 +124,14 @@ class Schedules:
         """Change some of a schedule; jobs it has made already stay as they are.
 
         Raises: NotFound, ValidationError, TargetNotAllowed, Conflict when lq.toml sets it, or when
-        it moves to a queue that shows what its own does not.
+        it moves to a queue that shows what its own does not, and what `allowed` raises for what
+        the schedule would push then.
         """
         self._gate()
         async with self._firer.turn:
             found = await self._found(ref)
             push = replace(found.spec.push, **edit.push)
-            allowed(push.queue)
+            allowed(push)
             self._refuse_to_uncover(found.spec.push.queue, push.queue)
             self._resolver.named_target(push)
             spec: ScheduleSpec = replace(found.spec, push=push, **edit.spec)
@@ -140,12 +153,13 @@ class Schedules:
             return self._shown(found)
 
     async def pause(self, ref: ScheduleRef) -> Schedule:
-        """Fire no more until it is resumed. Raises: NotFound."""
+        """Fire no more until it is resumed. Raises: NotFound, Conflict when lq.toml forbids it."""
         self._gate()
         async with self._firer.turn:
             found = await self._found(ref)
             if found.paused:
                 return self._shown(found)
+            self._refuse_pause_of_file(found, paused=True)
             paused = replace(found, paused=True, next_at=None)
             await self._put(paused)
             return self._shown(paused)
@@ -153,13 +167,15 @@ class Schedules:
     async def resume(self, ref: ScheduleRef) -> Schedule:
         """Go on from now: times that have passed in the meantime are not made up for.
 
-        Raises: NotFound, ValidationError when the rule cannot be followed still.
+        Raises: NotFound, Conflict when lq.toml pauses it, ValidationError when the rule cannot be
+        followed still.
         """
         self._gate()
         async with self._firer.turn:
             found = await self._found(ref)
             if not found.paused:
                 return self._shown(found)
+            self._refuse_pause_of_file(found, paused=False)
             resumed = self._timed(
                 replace(found, paused=False, reason=None, seen_at=self._onwards(found))
             )
@@ -201,8 +217,16 @@ class Schedules:
         if spec.times is not None:
             count = min(count, max(spec.times - found.fired, 0))
         times = timing_of(found)
-        # In a thread: a thousand times may span as many years, whose clocks take a while to learn.
-        return await asyncio.to_thread(lambda: list(islice(_iterate(times, after), count)))
+        return await self.foretell(lambda: upcoming(times, after, count))
+
+    async def foretell(self, compute: Callable[[], T]) -> T:
+        """Compute what may span a thousand years, whose clocks take a while to look up.
+
+        Shape: in a thread, and one at a time: several would leave the event loop too little of
+        the interpreter.
+        """
+        async with self._foretelling:
+            return await asyncio.to_thread(compute)
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -230,7 +254,15 @@ class Schedules:
                 await self._store.put_schedules(changed, [schedule.id for schedule in gone])
                 for schedule in changed:
                     self._firer.expect(schedule.next_at)
-                self.where = {entry.spec.key or "": entry.where for entry in entries}
+                self._of_file = {entry.spec.key or "": entry for entry in entries}
+                for entry, (change, _) in zip(entries, plans, strict=True):
+                    if change.change == "conflict":
+                        log.warning(
+                            "%s: schedule %s is left alone: %s",
+                            entry.where,
+                            change.key,
+                            change.note,
+                        )
         removed = [
             ScheduleChange(
                 key=schedule.spec.key or schedule.id,
@@ -242,12 +274,19 @@ class Schedules:
         return [*(change for change, _ in plans), *removed]
 
     def check(self, entries: Sequence[FileSchedule]) -> None:
-        """Refuse entries of lq.toml whose targets may not be called. Raises: ConfigError."""
+        """Refuse entries of lq.toml whose targets may not be called, or that start too late.
+
+        Raises: ConfigError.
+        """
         for entry in entries:
+            at = f"{entry.where}: [[schedules]]"
             try:
-                self._checked(entry.spec)
+                self._checked(entry.spec, "target")
+                check_start(entry.spec.start_at, self._firer.now())
             except RequestError as error:
-                raise ConfigError(f"{entry.where}: {error.message}", hint=error.hint) from error
+                raise ConfigError(f"{at} {error.message}", hint=error.hint) from error
+            except ValueError as error:
+                raise ConfigError(f"{at} start: {error}") from None
 
     async def _planned(self, entry: FileSchedule) -> tuple[ScheduleChange, Schedule | None]:
         """What an entry of lq.toml changes, and the schedule as it will be if it does."""
@@ -256,7 +295,6 @@ class Schedules:
         found = await self._store.schedule(ScheduleKey(key))
         if found is not None and found.origin is not Origin.FILE:
             why = "the API has made one with this key: delete that one, or choose another key"
-            log.warning("%s: schedule %s is left alone: %s", entry.where, key, why)
             return ScheduleChange(key=key, change="conflict", note=why), None
         wanted = self._new(spec, Origin.FILE) if found is None else self._changed(found, spec)
         if entry.paused is not None and entry.paused != wanted.paused:
@@ -286,8 +324,8 @@ class Schedules:
     def _why_silent(self, schedule: Schedule) -> str | None:
         """Why a schedule could make no job, its times apart."""
         try:
-            self._resolver.named_target(schedule.spec.push)
-        except ValidationError as error:
+            self._resolver.scheduled_target(schedule.spec.push)
+        except Conflict as error:
             return error.message
         return None
 
@@ -336,11 +374,11 @@ class Schedules:
         seen_at = schedule.seen_at
         return seen_at if now < seen_at <= now + CORRECTION_MS else now
 
-    def _checked(self, spec: ScheduleSpec) -> ScheduleSpec:
+    def _checked(self, spec: ScheduleSpec, field: str = "x-lq-target") -> ScheduleSpec:
         """The spec with its target in one spelling. Raises: ValidationError, TargetNotAllowed."""
         if spec.push.target is None:
             return spec
-        target = self._resolver.target(spec.push.target, "x-lq-target")
+        target = self._resolver.target(spec.push.target, field)
         return replace(spec, push=replace(spec.push, target=target))
 
     def _shown(self, schedule: Schedule) -> Schedule:
@@ -368,9 +406,21 @@ class Schedules:
 
     def _refuse_of_file(self, schedule: Schedule) -> None:
         if schedule.origin is Origin.FILE:
-            where = self.where.get(schedule.spec.key or "", "lq.toml")
+            entry = self._of_file.get(schedule.spec.key or "")
             raise Conflict(
-                f"schedule {schedule.spec.key!r} is set by {where}",
+                f"schedule {schedule.spec.key!r} is set by {entry.where if entry else 'lq.toml'}",
+                hint="nothing was changed; change it there, and run `lq apply`",
+            )
+
+    def _refuse_pause_of_file(self, schedule: Schedule, *, paused: bool) -> None:
+        """Refuse what the next `lq apply` would undo. Raises: Conflict."""
+        if schedule.origin is not Origin.FILE:
+            return
+        entry = self._of_file.get(schedule.spec.key or "")
+        if entry is not None and entry.paused is not None and entry.paused is not paused:
+            raise Conflict(
+                f"schedule {schedule.spec.key!r} has paused = {str(entry.paused).lower()}"
+                f" in {entry.where}",
                 hint="nothing was changed; change it there, and run `lq apply`",
             )
 
@@ -392,10 +442,3 @@ def _refuse_endless_wait(schedule: Schedule) -> None:
     times = schedule.spec.times
     if schedule.next_at is None and not schedule.paused and (not times or schedule.fired < times):
         raise ValidationError.of("x-lq-until", "leaves this schedule no time to fire")
-
-
-def _iterate(times: Timing, after: int) -> Iterator[int]:
-    at = times.next(after)
-    while at is not None:
-        yield at
-        at = times.next(at)

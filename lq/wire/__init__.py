@@ -64,6 +64,7 @@ from lq.wire.fields import (
     check_item_headers,
     check_key,
     check_queue,
+    check_schedule_key,
     read_json,
 )
 from lq.wire.redaction import Hide, check_redaction
@@ -79,6 +80,7 @@ __all__ = [
     "check_key",
     "check_queue",
     "check_redaction",
+    "check_schedule_key",
     "decode_cron",
     "decode_dry",
     "decode_edit",

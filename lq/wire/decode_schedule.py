@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from lq.backoff import parse_retry
 from lq.errors import Issue, ValidationError
-from lq.firing import RuleError, parse_rule
+from lq.firing import RuleError, check_start, parse_rule
 from lq.model import Misfire, Overlap, Push, ScheduleEdit, ScheduleFilter, ScheduleSpec
-from lq.when import DAY_MS, MAX_MS, load_zone, parse_duration, parse_rfc3339
+from lq.when import DAY_MS, load_zone, parse_duration, parse_rfc3339, within_calendar
 from lq.wire import fields
 from lq.wire.reading import (
     Known,
@@ -113,8 +113,10 @@ def _check_span(members: Mapping[str, Any], now: int) -> None:
     """
     start_at, until_at = members.get("start_at"), members.get("until_at")
     issues = []
-    if start_at is not None and start_at - now > MAX_MS:
-        issues.append(Issue("x-lq-start", "must be at most 10 years ahead", "too_far"))
+    try:
+        check_start(start_at, now)
+    except ValueError as error:
+        issues.append(Issue("x-lq-start", str(error), "too_far"))
     if until_at is not None and start_at is not None and until_at <= start_at:
         issues.append(Issue("x-lq-until", "must be after x-lq-start"))
     if issues:
@@ -126,7 +128,7 @@ def _read_rule(text: str) -> str:
         return parse_rule(text)
     except RuleError as error:
         # Counted from 1 and as its author would: the SDK puts "C=" before what it was given.
-        prefix = 2 if text[:2].upper() == "C=" else 0
+        prefix = 2 if text.lstrip(" \t")[:2].upper() == "C=" else 0
         raise ValueError(f"{error} (at position {error.position - prefix + 1})") from None
 
 
@@ -140,17 +142,11 @@ def _read_query_zone(text: str) -> str:
 
 
 def _read_instant(text: str) -> int:
-    return _since_1970(parse_rfc3339(text), text)
+    return within_calendar(parse_rfc3339(text))
 
 
 def _read_query_instant(text: str) -> int:
-    return _since_1970(fields.read_instant(text), text)
-
-
-def _since_1970(at: int, text: str) -> int:
-    if at < 0:
-        raise ValueError(f"expected an instant from 1970 on, got {fields.shown(text)}")
-    return at
+    return within_calendar(fields.read_instant(text))
 
 
 def _read_firings(text: str) -> int:
@@ -246,7 +242,7 @@ _LASTING: Final[Known[str]] = MappingProxyType(
     }
 )
 SCHEDULE_HEADERS: Final[Known[str]] = MappingProxyType(
-    {**_OPTIONAL, **_LASTING, "x-lq-key": ("key", fields.check_key)}
+    {**_OPTIONAL, **_LASTING, "x-lq-key": ("key", fields.check_schedule_key)}
 )
 SCHEDULE_EDIT_HEADERS: Final[Known[str]] = MappingProxyType(
     {

@@ -12,7 +12,7 @@ from lq import firing
 from lq.backoff import format_retry
 from lq.firing import RuleError
 from lq.model import LastJob, Misfire, Origin, Overlap, Page, PushOutcome, Schedule
-from lq.when import MINUTE_MS, format_duration, format_instant, load_zone
+from lq.when import MINUTE_MS, format_duration, format_instant, load_zone, local_time
 from lq.wire.parts import (
     InstantText,
     StateWord,
@@ -29,7 +29,6 @@ from lq.wire.parts import (
 from lq.wire.redaction import Hide, redact_schedule
 
 _OVERDUE_MS: Final = MINUTE_MS
-_YEAR_9999: Final = 253_370_764_800_000  # RFC 3339 has four digits for the year, in any zone
 _EPOCH: Final = datetime.datetime(1970, 1, 1)
 
 
@@ -70,12 +69,16 @@ class _Schedule(Struct, kw_only=True, omit_defaults=True, rename="camel"):
 
 
 class _FullSchedule(_Schedule, kw_only=True, omit_defaults=True, rename="camel"):
-    """A schedule as a GET answers it. Shape: no `payload` means an empty one."""
+    """A schedule as a GET answers it.
+
+    Shape: no `payload` means an empty one, no `validate` that the endpoint proves itself.
+    """
 
     retry: str | None = None
     timeout: str | None = None
     expires: str | None = None
     labels: tuple[str, ...] = ()
+    validate: str | None = None
     headers: Mapping[str, str] = {}
     payload: Raw | str | None = None
     payload_type: str | None = None
@@ -129,6 +132,7 @@ def encode_full_schedule(schedule: Schedule, now: int, hide: Hide) -> bytes:
             timeout=_duration(push.timeout_ms),
             expires=_duration(push.expires_ms),
             labels=push.labels,
+            validate=None if push.validate else "none",
             headers=redacted(push.headers),
             redacted=tuple(hide(push.queue)),
             **payload_members(push.payload, push.content_type),
@@ -145,7 +149,7 @@ def encode_schedules(page: Page[Schedule], now: int, hide: Hide) -> bytes:
 
 def encode_times(times: Sequence[int]) -> bytes:
     """The next times of a schedule."""
-    return to_json(_Times([format_instant(at) for at in times if at < _YEAR_9999]))
+    return to_json(_Times([format_instant(at) for at in times]))
 
 
 def encode_cron(rule: str, zone: str, times: Sequence[int], now: int) -> bytes:
@@ -154,7 +158,7 @@ def encode_cron(rule: str, zone: str, times: Sequence[int], now: int) -> bytes:
     Shape: `now` is what the warnings look ahead from.
     """
     rules = load_zone(zone)
-    local = {at: _local(at, rules) for at in times if at < _YEAR_9999}
+    local = {at: _local(at, rules) for at in times}
     notes = {text: note for at, text in local.items() if (note := firing.note(rule, zone, at))}
     return to_json(
         _Cron(
@@ -219,7 +223,7 @@ def _duration(ms: int | None) -> str | None:
 
 def _local(at: int, zone: datetime.tzinfo) -> str:
     """An instant as RFC 3339 with the offset of a zone, to the minute as that format has it."""
-    moment = datetime.datetime.fromtimestamp(at // 1000, zone)
+    moment = local_time(at, zone)
     minutes = round((moment.utcoffset() or datetime.timedelta()) / datetime.timedelta(minutes=1))
     wall = _EPOCH + datetime.timedelta(milliseconds=at, minutes=minutes)
     sign, ahead = ("-" if minutes < 0 else "+"), abs(minutes)

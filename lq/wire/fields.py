@@ -57,6 +57,7 @@ _UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _JSON_PIECE: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]', re.DOTALL)
 _LOST_PLUS: Final = re.compile(r"(T.*) (\d\d:\d\d)")
+_SCHEDULE_ID: Final = re.compile(r"sch_[0-9a-f]{32}")
 _TOKEN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -99,6 +100,13 @@ def check_key(key: str) -> str:
     """A key; compared as it is, never normalised."""
     _check_name(key, MAX_KEY_BYTES)
     return key
+
+
+def check_schedule_key(key: str) -> str:
+    """The key of a schedule: none that would be taken for an id."""
+    if _SCHEDULE_ID.fullmatch(key):
+        raise ValueError(f"must not have the form of a schedule's id, got {shown(key)}")
+    return check_key(key)
 
 
 def _check_name(name: str, most: int) -> None:

@@ -126,6 +126,8 @@ def test_an_interval_is_typed_as_people_say_it(lq: Daemon, endpoint: Endpoint) -
         (("@daily", "--queue", "q", "--until", "whenever"), "--until"),
         (("@daily", "--queue", "q", "--jitter", "much"), "--jitter"),
         (("@daily", "--queue", "q", "--misfire", "twice"), "--misfire"),
+        (("@daily", "--queue", "q", "--method", "SEND"), "--method"),
+        (("@daily", "--queue", "q", "--until", "1960-01-01 00:00"), "--until"),
         (("@daily", "--queue", "q", "--data", "@none.json"), "none.json"),
         (("@daily", "--queue", "q", "--header", "x"), "--header"),
     ],
@@ -144,6 +146,10 @@ def test_what_cannot_be_made_is_refused_before_a_daemon_is_asked(
         (("--times", "0"), "times: expected 1 to"),
         (("--until", "2020-01-01 00:00"), "until: "),
         (("--key", ""), "key: must not be empty"),
+        (("--key", f"sch_{'0' * 32}"), "key: must not have the form of a schedule's id"),
+        (("--label", ""), "label: expected words"),
+        (("--jitter", ""), "jitter: expected a number with its unit"),
+        (("--method", ""), 'method: expected "GET"'),
     ],
 )
 def test_what_the_daemon_refuses_is_told(
@@ -191,6 +197,21 @@ def test_a_schedule_is_shown_by_key_and_by_id(lq: Daemon, endpoint: Endpoint) ->
     assert answer(schedules(lq, "show", made, "--json"))["payload"] == "x"
 
 
+def test_a_schedule_for_ever_is_shown_in_its_zone(lq: Daemon, endpoint: Endpoint) -> None:
+    made = lq.client.create_schedule(
+        "@daily",
+        "q",
+        target=endpoint.url(),
+        tz="Asia/Tokyo",
+        until="9999-12-31T23:59:59.999Z",
+        validate=False,
+    )
+    assert made["until"] == "9998-12-31T23:59:59.999Z"
+    shown = schedules(lq, "show", made["id"]).stdout
+    assert "until     9999-01-01 08:59:59 JST (in " in shown
+    assert "validate  none\n" in shown
+
+
 def test_the_next_runs_are_shown_with_what_the_clocks_do(lq: Daemon, endpoint: Endpoint) -> None:
     nightly(lq, endpoint)
     after = ("--from", "2027-03-27 12:00", "-n", "2")
@@ -229,13 +250,17 @@ def test_an_edit_takes_options_away(lq: Daemon, endpoint: Endpoint) -> None:
         "--until": "2034-01-01 00:00",
         "--times": "9",
         "--jitter": "5m",
+        "--timeout": "5s",
+        "--method": "put",
     }
-    names = ("retry", "expires", "labels", "headers", "start", "until", "times", "jitter")
+    names = {"retry", "expires", "labels", "headers", "start", "until", "times", "jitter"}
+    names.add("timeout")
     made = nightly(lq, endpoint, *(part for option in given.items() for part in option))
-    assert set(names) <= lq.client.schedule(made).keys()
+    assert names <= lq.client.schedule(made).keys()
     done = schedules(lq, "edit", made, *(part for option in given for part in (option, "")))
     assert done.code == 0, done.stderr
     assert lq.client.schedule(made).keys().isdisjoint(names)
+    assert lq.client.schedule(made)["target"]["method"] == "POST"
 
 
 @pytest.mark.parametrize(
@@ -243,6 +268,9 @@ def test_an_edit_takes_options_away(lq: Daemon, endpoint: Endpoint) -> None:
     [
         ((), "say what to change"),
         (("--data", ""), "--data"),
+        (("--data", "@/dev/null"), "cannot empty the payload; `lq schedules add`"),
+        (("--data", "-"), "cannot empty the payload"),
+        (("--content-type", "text/plain"), "--content-type: is that of the payload"),
         (("--schedule", "0 99 * * *"), "hour"),
         (("--schedule", ""), "the expression is empty"),
         (("--key", "other"), "--key"),
@@ -404,6 +432,14 @@ def test_a_downtime_is_from_one_time_to_another(tmp_path: Path, down: str) -> No
     assert "--down" in done.stderr
 
 
+@pytest.mark.parametrize("verb", ["simulate", "next"])
+def test_nothing_is_told_of_before_1970(lq: Daemon, endpoint: Endpoint, verb: str) -> None:
+    nightly(lq, endpoint)
+    done = schedules(lq, verb, "nightly", "--from", "1960-01-01 00:00")
+    assert (done.code, done.stdout) == (2, "")
+    assert "--from: expected an instant from 1970 on" in done.stderr
+
+
 def test_a_paused_schedule_is_foretold_when_it_is_named(lq: Daemon, endpoint: Endpoint) -> None:
     nightly(lq, endpoint)
     schedules(lq, "pause", "nightly")
@@ -497,12 +533,24 @@ def test_a_key_of_somebody_else_is_a_conflict(lq: Daemon, endpoint: Endpoint) ->
 
 
 def test_a_broken_file_changes_nothing(lq: Daemon, endpoint: Endpoint) -> None:
-    rewrite(lq, endpoint, WEEKLY.replace("mon", "moon"))
-    done = lq.cli("apply")
-    assert done.code != 0
-    assert done.stdout == ""
-    assert "lq.toml:" in done.stderr
+    for mistake in (
+        WEEKLY.replace("mon", "moon"),
+        WEEKLY.replace("https://example.com", "https://127.0.0.1"),
+        f"{WEEKLY}start = 2099-01-01T00:00:00Z",
+    ):
+        rewrite(lq, endpoint, mistake)
+        for options in ((), ("--dry-run",)):
+            done = lq.cli("apply", *options)
+            assert (done.code, done.stdout) == (78, "")
+            assert "lq.toml:" in done.stderr
+            assert "hint: nothing was changed" in done.stderr
     assert schedules(lq, "ls", "-q").stdout == ""
+
+
+def test_a_broken_file_is_told_with_what_helps(lq: Daemon, endpoint: Endpoint) -> None:
+    rewrite(lq, endpoint, WEEKLY.replace("mon", "moon"))
+    shows = "nothing was changed; lq.toml.example shows a schedule with every key"
+    assert shows in lq.cli("apply").stderr
 
 
 def test_a_setting_that_waits_for_a_restart_is_named(lq: Daemon, endpoint: Endpoint) -> None:

@@ -13,7 +13,7 @@ import pytest
 from lq.config import Config, load
 from lq.daemon.main import Daemon, daemon
 from lq.daemon.store import Store
-from lq.errors import ConfigError, Conflict, StorageFull
+from lq.errors import ConfigError, ConfigInvalid, Conflict, StorageFull
 from lq.model import (
     ById,
     Misfire,
@@ -27,6 +27,7 @@ from lq.model import (
     ScheduleKey,
     State,
 )
+from lq.when import MAX_AT, MAX_MS
 from tests.clock import START
 from tests.support.home import Home, reaches
 from tests.support.schedules import HOUR, MINUTE, SECOND, allowed, fired, jobs_of, make, pass_time
@@ -183,10 +184,12 @@ async def test_a_file_that_cannot_be_followed_changes_nothing(file: File) -> Non
             entry("b") + entry("a").replace("URL", "http://127.0.0.1:9/"),
             "[[schedules]",
             entry("a") + entry("a"),
+            entry("b") + entry("a", start="2099-01-01T00:00:00Z"),
         ):
             file.write(bad)
-            with pytest.raises(Conflict, match=r"lq\.toml:\d+: "):
+            with pytest.raises(ConfigInvalid, match=r"lq\.toml:\d+: ") as refused:
                 await running.engine.reload(dry=False)
+            assert (refused.value.hint or "").startswith("nothing was changed")
             assert list(await keys(running)) == ["a"]
             assert await running.engine.schedules.get(ScheduleKey("a")) == before
 
@@ -205,6 +208,8 @@ async def test_a_key_of_the_api_is_left_alone(file: File, caplog: pytest.LogCapt
         own = await make(running, file.home, "@daily", key="k")
         file.write(entry("k"))
         with caplog.at_level(logging.WARNING):
+            (dry,) = (await running.engine.reload(dry=True)).schedules
+            assert (dry.change, caplog.text) == ("conflict", "")
             (change,) = (await running.engine.reload(dry=False)).schedules
         assert (change.key, change.change) == ("k", "conflict")
         assert "schedule k is left alone" in caplog.text
@@ -240,6 +245,33 @@ async def test_what_the_file_sets_the_api_does_not_change(file: File) -> None:
         assert (resumed.paused, resumed.next_at) == (False, START + HOUR)
 
 
+async def test_a_pause_that_the_file_sets_is_changed_there(file: File) -> None:
+    file.write(entry("rests", paused="true") + entry("goes", paused="false"))
+    async with file.daemon() as running:
+        schedules = running.engine.schedules
+        line = file.head.count("\n") + 1
+        with pytest.raises(Conflict, match=rf"has paused = true in .*lq\.toml:{line}$"):
+            await schedules.resume(ScheduleKey("rests"))
+        with pytest.raises(Conflict, match=rf"has paused = false in .*lq\.toml:{line + 6}$"):
+            await schedules.pause(ScheduleKey("goes"))
+        assert (await schedules.pause(ScheduleKey("rests"))).paused  # as it is
+        assert not (await schedules.resume(ScheduleKey("goes"))).paused
+        await schedules.run_now(ScheduleKey("rests"))
+        file.write(entry("rests") + entry("goes"))
+        await running.engine.reload(dry=False)
+        assert not (await schedules.resume(ScheduleKey("rests"))).paused
+        assert (await schedules.pause(ScheduleKey("goes"))).paused
+
+
+async def test_a_file_says_for_ever_and_words_in_any_case(file: File) -> None:
+    until = "9999-12-31T23:59:59Z"
+    file.write(entry("k", until=until, misfire='"SKIP"', overlap='"Skip"', expires='"3653d"'))
+    async with file.daemon() as running:
+        spec = (await running.engine.schedules.get(ScheduleKey("k"))).spec
+    assert (spec.until_at, spec.misfire, spec.overlap) == (MAX_AT, Misfire.SKIP, Overlap.SKIP)
+    assert spec.push.expires_ms == MAX_MS
+
+
 async def test_a_new_payload_in_the_file_moves_no_next_run(file: File) -> None:
     file.write(entry("k", "E=1h"))
     async with file.daemon() as running:
@@ -255,7 +287,7 @@ async def test_an_entry_without_any_target_waits_for_one(file: File) -> None:
     async with file.daemon() as running:
         paused = await running.engine.schedules.get(ScheduleKey("k"))
         assert (paused.paused, paused.next_at) == (True, None)
-        assert "no default target" in (paused.reason or "")
+        assert paused.reason == "it names no target, and queue 'q' has no default target"
         (change,) = (await running.engine.reload(dry=True)).schedules
         assert "no default target" in (change.note or "")
         await running.engine.edit_queue("q", QueueEdit(target=file.home.handler.url()))
@@ -340,6 +372,10 @@ MISTAKES = {
     'key = "a"\nschedule = "@daily"\nqueue = "q"\nstart = 2027-01-01': (5, "start: "),
     'key = "a"\nschedule = "@daily"\nqueue = "q"\nstart = 2027-01-01T00:00:00': (5, "start: "),
     'key = "a"\nschedule = "@daily"\nqueue = "q"\nuntil = "tomorrow"': (5, "RFC 3339"),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\nstart = 1969-12-31T00:00:00Z': (5, "from 1970"),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\npayload = { a = [nan] }': (5, "holds nan or inf"),
+    'key = "a"\nschedule = "@daily"\nqueue = "q"\nexpires = "0s"': (5, "from 1ms to 3653d"),
+    f'key = "sch_{"0" * 32}"\nschedule = "@daily"\nqueue = "q"': (2, "a schedule's id"),
     'key = "a"\nschedule = "@daily"\nqueue = "q"\npayload = { at = 2027-01-01 }': (5, "a date"),
     'key = "a"\nschedule = "@daily"\nqueue = "q"\npaused = 1': (5, "true or false"),
     'key = "a"\nschedule = "@daily"\nqueue = "q"\nmisfire = "never"': (5, '"once" or "skip"'),

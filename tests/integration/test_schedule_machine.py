@@ -162,7 +162,7 @@ class Clocks(RuleBasedStateMachine):
         edit = ScheduleEdit(spec={"rule": text, "zone": zone})
         before = self.run(stored(self.daemon, self.schedules[number]))
         work = self.daemon.engine.schedules.edit(ById(before.id), edit, allowed)
-        self.begin_anew(number, before, self.run(work))
+        self.begin_anew(number, self.run(work))
 
     @rule(number=st.integers(0, 9), ms=st.integers(0, 2 * HOUR))
     def pause(self, number: int, ms: int) -> None:
@@ -172,12 +172,11 @@ class Clocks(RuleBasedStateMachine):
         self.run(self.daemon.engine.schedules.pause(ById(before.id)))
         self.run(pass_time(self.daemon, self.home, ms + 1))
         work = self.daemon.engine.schedules.resume(ById(before.id))
-        self.begin_anew(number, before, self.run(work))
+        self.begin_anew(number, self.run(work))
 
-    def begin_anew(self, number: int, before: Schedule, now: Schedule) -> None:
-        if now.seen_at != before.seen_at:
-            jobs = self.run(jobs_of(self.daemon, now))
-            self.since[now.id] = (now.seen_at, len(jobs))
+    def begin_anew(self, number: int, now: Schedule) -> None:
+        jobs = self.run(jobs_of(self.daemon, now))
+        self.since[now.id] = (now.seen_at, len(jobs))
         self.schedules[number] = now
 
     @invariant()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from lq.daemon.main import Daemon
-from lq.errors import Conflict, NotFound, TargetNotAllowed, ValidationError
+from lq.errors import Conflict, Forbidden, NotFound, TargetNotAllowed, ValidationError
 from lq.model import (
     ById,
     Firing,
@@ -281,6 +283,29 @@ async def test_edit_changes_what_it_names(daemon: Daemon, home: Home) -> None:
     assert (now.next_at, now.id) == (START + 15 * MINUTE, made.id)
     with pytest.raises(NotFound):
         await daemon.engine.schedules.edit(ScheduleKey("nobody"), edit, allowed)
+
+
+async def test_who_may_change_one_is_judged_by_what_it_has_become(
+    daemon: Daemon, home: Home
+) -> None:
+    """Two changes at once: the second one is about what the first has left."""
+
+    def proven_only(push: Push) -> None:
+        if not push.validate:
+            raise Forbidden("leave that to admins")
+
+    made = await make(daemon, home, "@hourly", push={"validate": True})
+    schedules = daemon.engine.schedules
+    trusting = ScheduleEdit(push={"validate": False})
+    elsewhere = ScheduleEdit(push={"target": home.handler.url("/evil")})
+    _, refused = await asyncio.gather(
+        schedules.edit(ById(made.id), trusting, allowed),
+        schedules.edit(ById(made.id), elsewhere, proven_only),
+        return_exceptions=True,
+    )
+    assert isinstance(refused, Forbidden)
+    now = (await stored(daemon, made)).spec.push
+    assert (now.validate, now.target) == (False, made.spec.push.target)
 
 
 async def test_delete_leaves_jobs_as_they_are(daemon: Daemon, home: Home) -> None:

@@ -11,8 +11,8 @@ from tests.support.home import Home, heard
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 
 
-def allowed(queue: str) -> None:
-    """Whoever asks may touch the schedules of every queue."""
+def allowed(push: Push) -> None:
+    """Whoever asks may have everything pushed by a schedule."""
 
 
 def spec(

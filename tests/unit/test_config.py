@@ -385,6 +385,8 @@ def test_an_unknown_key_is_refused_with_what_may_be_meant(
         ({"LQ_QUEUES_MAIL_URL": "x"}, "LQ_QUEUES_MAIL_URL: unknown variable"),
         ({"LQ_DISPATCH_CONCURRENCY": "many"}, 'expected an integer from 1 to 10000, got "many"'),
         ({"LQ_DISPATCH_CONCURRENCY": "1\n2"}, 'got "1\\n2"'),
+        ({"LQ_SCHEDULES": "[]"}, "LQ_SCHEDULES: unknown variable; [[schedules]] are in lq.toml"),
+        ({"LQ_SCHEDULES_NIGHTLY_QUEUE": "x"}, "LQ_SCHEDULES_NIGHTLY_QUEUE: unknown variable; "),
         ({"LQ_QUEUES_Q_HEADERS": "{"}, "LQ_QUEUES_Q_HEADERS: "),
         ({"LQ_QUEUES_ITEMS_METHOD": "PUT"}, "LQ_QUEUES_ITEMS_METHOD: the name of a queue"),
     ],

@@ -94,7 +94,7 @@ def test_spellings(text: str, means: str) -> None:
 
 def test_keeps_the_text_as_typed() -> None:
     assert parse(" 0  0\t* jan MON ").text == "0 0 * jan MON"
-    assert parse("@Daily").text == "@Daily"
+    assert parse("@Daily").text == "@daily"  # one rule, however it is shouted
 
 
 def test_is_a_value() -> None:

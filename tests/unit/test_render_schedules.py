@@ -6,6 +6,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from lq import firing, render
@@ -101,6 +102,7 @@ def test_the_next_times_are_lines_in_the_zone_of_the_schedule() -> None:
         ("2027-03-27T01:30:00Z", "Europe/Berlin", "2027-03-27 02:30 CET"),
         ("2027-03-27T01:30:07.5Z", "Asia/Kathmandu", "2027-03-27 07:15:07 +0545"),
         ("1970-01-01T00:00:00Z", "UTC", "1970-01-01 00:00 UTC"),
+        ("9999-12-31T23:59:59.999Z", "Pacific/Kiritimati", "9999-01-01 13:59:59 +14"),
         ("2027-03-27T01:30:00Z", "Mars/Olympus", "2027-03-27 01:30 UTC"),
     ],
 )
@@ -112,7 +114,8 @@ def test_a_resumed_schedule_says_when_it_goes_on() -> None:
     assert shown.resumed_line(schedule(), NOW) == (
         "Resumed sch_1 in ops (key nightly), next run: 2027-03-27 02:30 CET, in 13h30m"
     )
-    assert shown.resumed_line(without("nextRun"), NOW).endswith("next run: ended")
+    ended = shown.resumed_line(without("nextRun"), NOW)
+    assert ended == "Resumed sch_1 in ops (key nightly), but it has ended and does not run any more"
 
 
 # The listing
@@ -198,6 +201,26 @@ def test_a_listing_of_keys_fits_eighty_columns_with_and_without_a_terminal() -> 
     assert [line.rstrip() for line in on_a_terminal(table, 80).splitlines()] == lines
 
 
+@pytest.mark.parametrize(
+    "name", [{"key": "k" * 60}, {"key": "größe-日本" * 8}, {"key": None, "id": f"sch_{'0' * 32}"}]
+)
+@pytest.mark.parametrize("width", [50, 60, 80])
+def test_long_names_give_way_to_the_next_run(name: dict[str, Any], width: int) -> None:
+    cancelled = {"id": "j", "state": "CANCELLED", "finished": format_instant(NOW - 19 * HOUR)}
+    entry = schedule(lastItem=cancelled) | name
+    table = shown.schedules_table([entry], NOW)
+    heading, line, _ = [text.rstrip() for text in on_a_terminal(table, width).splitlines()]
+    assert heading.endswith("  NEXT RUN              DUE")
+    assert line.endswith("  2027-03-27 02:30 CET  in 13h30m")
+    assert ("LAST RUN" in heading) == (width >= 80)
+    assert cell_len(line) == width  # the name has all that is left
+    assert line.startswith(shown.short_name(entry)[:5])
+    assert "…" in line
+    whole = render.table_text(table)
+    assert shown.short_name(entry) in whole
+    assert "cancelled, 19h ago" in whole
+
+
 def test_a_wide_terminal_has_it_all_on_one_line() -> None:
     table = shown.schedules_table([schedule()], NOW)
     heading, line = on_a_terminal(table, 160).splitlines()
@@ -241,6 +264,8 @@ def test_details_tell_all_there_is() -> None:
             fired=2,
             jitter="5m",
             until=format_instant(NOW + DAY),
+            start="9999-12-31T23:59:59.999Z",
+            validate="none",
             lastRun=format_instant(NOW - DAY),
             lastItem={"id": "job_1", "state": "FAILED", "error": HOSTILE},
             headers={"x-a": "b"},
@@ -253,6 +278,8 @@ def test_details_tell_all_there_is() -> None:
     assert told["last run"] == "2027-03-25 13:00:00 CET (1 day ago)"
     assert told["last item"] == f"job_1 failed: {CLEANED}"
     assert told["fired"] == "2 of 5"
+    assert told["start"].startswith("9999-01-01 00:59:59 CET (in ")
+    assert told["validate"] == "none"
     assert told["until"].startswith("2027-03-27 13:00:00 CET")
     assert told["target"] == "POST https://example.com/hook"
     assert told["payload"] == '{"a": 1}  [application/json]'

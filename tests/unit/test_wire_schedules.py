@@ -22,6 +22,7 @@ from lq.model import (
     ScheduleFilter,
     ScheduleSpec,
 )
+from lq.when import MAX_AT
 
 NOW = 1_794_990_400_123  # 2026-11-18T08:26:40.123Z
 HOUR = 3_600_000
@@ -128,6 +129,10 @@ def test_a_schedule_with_every_header() -> None:
         ("  30  2 * * * ", "30 2 * * *"),
         ("@daily", "@daily"),
         ("C=@daily", "@daily"),
+        ("@DAILY", "@daily"),
+        (" C=@Midnight", "@midnight"),
+        ("\t C= 30 2 * * *", "30 2 * * *"),
+        (" C=E=1h", "E=1h"),
         ("E=90s", "E=1m30s"),
         ("C=E=1h", "E=1h"),
         ("*/10 30 2 * * MON", "*/10 30 2 * * MON"),
@@ -142,6 +147,7 @@ def test_a_rule_is_cron_a_nickname_or_an_interval(rule: str, canonical: str) -> 
     [
         ("0 24 * * *", "hour", 3),
         ("C=0 24 * * *", "hour", 3),
+        (" C=0 24 * * *", "hour", 4),
         ("60 * * * *", "minute", 1),
         ("0 0 30 2 *", "day", 5),
         ("0 0 * * mon-fri,xyz", "week", 17),
@@ -201,6 +207,7 @@ def test_a_zone_that_is_none_has_a_code_of_its_own(zone: str) -> None:
         ("x-lq-expires", "0s"),
         ("x-lq-timeout", "25h"),
         ("x-lq-key", ""),
+        ("x-lq-key", f"sch_{'0a' * 16}"),
         ("x-lq-queue", "a/items"),
         ("x-lq-headers", '{"Host": "x"}'),
         ("x-lq-validate", "maybe"),
@@ -223,6 +230,7 @@ def test_the_ends_of_what_is_accepted() -> None:
         ("x-lq-until", "9999-12-31T23:59:59.999Z"),
     )
     assert (spec.times, spec.jitter_ms, spec.start_at) == (10**9, DAY, 0)
+    assert spec.until_at == MAX_AT  # for ever
     assert schedule(("x-lq-jitter", "0s")).jitter_ms == 0
 
 

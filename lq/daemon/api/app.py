@@ -239,7 +239,7 @@ class Api:
             call.queue = _named("queue", parts["queue"], wire.check_queue)
             call.require(*route.scopes, queue=call.queue)
             if "key" in parts:
-                call.key = _named("key", parts["key"] + rest, wire.check_key)
+                call.key, call.query = _named("key", parts["key"] + rest, wire.check_key), ""
         elif route.scopes:
             call.require(*route.scopes)
         if "id" in parts:
@@ -250,7 +250,7 @@ class Api:
             await call.require_schedule(*route.scopes)
         elif "schedule_key" in parts:
             key = _named("key", parts["schedule_key"] + rest, wire.check_key)
-            call.schedule = ScheduleKey(key)
+            call.schedule, call.query = ScheduleKey(key), ""
             await call.require_schedule(*route.scopes)
         elif "name" in parts:
             call.name = _found(parts["name"])

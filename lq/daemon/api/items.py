@@ -36,14 +36,17 @@ async def push(call: Call) -> Reply:
 
 
 async def show(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     return Reply(wire.encode_full_item(await call.engine.get(call.ref), call.engine.redactions))
 
 
 async def cancel(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     return _item(call, await call.engine.cancel(call.ref))
 
 
 async def edit(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     payload = await call.payload()
     wanted = wire.decode_edit(call.request.raw_headers, payload)
     if wanted.target is not UNSET:
@@ -64,6 +67,7 @@ async def retry(call: Call) -> Reply:
 
 
 async def attempts(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     job = await call.engine.get(call.ref)
     found = await call.engine.attempts(ById(job.id))
     return Reply(wire.encode_attempts(found, call.engine.redactions(job.queue)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -10,7 +10,7 @@ from lq import firing, wire
 from lq.daemon.api.call import Call, Reply
 from lq.daemon.api.router import Operation, Route
 from lq.errors import Conflict, NotFound, TargetNotAllowed
-from lq.model import PushOutcome, Scope
+from lq.model import Push, PushOutcome, Scope
 from lq.wire import describe
 
 _SCHEDULES = "/api/v1/schedules"
@@ -33,7 +33,11 @@ async def create(call: Call) -> Reply:
     call.require_push(wanted.push.queue)
     if not wanted.push.validate:
         call.require_trust(wanted.push.queue)
-    schedule, outcome = await call.engine.schedules.create(wanted, call.require_push)
+
+    def allowed(push: Push) -> None:
+        call.require_push(push.queue)
+
+    schedule, outcome = await call.engine.schedules.create(wanted, allowed)
     status = 201 if outcome is PushOutcome.CREATED else 200
     location = ("Location", f"{_SCHEDULES}/{schedule.id}")
     return Reply(
@@ -52,23 +56,27 @@ async def listing(call: Call) -> Reply:
 
 
 async def show(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     schedule = await call.engine.schedules.get(call.schedule)
     return Reply(wire.encode_full_schedule(schedule, call.now, call.engine.redactions))
 
 
 async def edit(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     payload = await call.payload()
     wanted = wire.decode_schedule_edit(call.request.raw_headers, payload, call.now)
-    before = (await call.engine.schedules.get(call.schedule)).spec.push
-    queue = str(wanted.push.get("queue", before.queue))
-    call.require_push(queue)
-    if wanted.push.keys() & _PROVEN and not wanted.push.get("validate", before.validate):
-        call.require_trust(queue)
-    schedule = await call.engine.schedules.edit(call.schedule, wanted, call.require_push)
+
+    def allowed(push: Push) -> None:
+        call.require_push(push.queue)
+        if wanted.push.keys() & _PROVEN and not push.validate:
+            call.require_trust(push.queue)
+
+    schedule = await call.engine.schedules.edit(call.schedule, wanted, allowed)
     return Reply(wire.encode_schedule(schedule, call.now, call.engine.redactions))
 
 
 async def delete(call: Call) -> Reply:
+    wire.refuse_query(call.query)
     schedule = await call.engine.schedules.delete(call.schedule)
     return Reply(wire.encode_schedule(schedule, call.now, call.engine.redactions))
 
@@ -100,8 +108,7 @@ async def upcoming(call: Call) -> Reply:
 
 async def cron(call: Call) -> Reply:
     wanted = wire.decode_cron(call.query, call.now)
-    # In a thread: a thousand times may span as many years, whose clocks take a while to look up.
-    return Reply(await asyncio.to_thread(_explained, wanted, call.now))
+    return Reply(await call.engine.schedules.foretell(partial(_explained, wanted, call.now)))
 
 
 def _explained(wanted: wire.CronQuery, now: int) -> bytes:

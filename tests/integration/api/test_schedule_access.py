@@ -58,7 +58,10 @@ async def test_a_limited_token_works_within_its_queues(api: Peer) -> None:
     assert [entry["key"] for entry in listed] == ["mine"]
     # A key is one of all schedules, so another's cannot be taken over by naming one's own queue.
     taken = await limited.ask("POST schedules", *mail[:3], "x-lq-key: theirs")
-    assert taken.status == 403
+    assert (taken.status, taken.json["type"]) == (409, "KEY_EXISTS")
+    assert taken.json["message"] == "x-lq-key 'theirs' is taken"
+    assert theirs.json["id"] not in taken.body.decode()
+    assert "ops" not in taken.body.decode()
     assert (await limited.ask("PATCH schedules/byKey/mine", "x-lq-queue: ops")).status == 403
     moved = await limited.ask("PATCH schedules/byKey/mine", "x-lq-queue: mail-in")
     assert moved.json["queue"] == "mail-in"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -135,9 +135,9 @@ async def test_a_target_that_lq_may_not_call(api: Peer, target: str) -> None:
 
 
 async def test_a_schedule_whose_end_comes_before_its_first_time(api: Peer) -> None:
-    soon = datetime.now(UTC).replace(year=datetime.now(UTC).year + 1).isoformat()
-    yearly = ("x-lq-schedule: 0 0 29 2 *", "x-lq-queue: q", TARGET)
-    answer = await api.ask("POST schedules", *yearly, f"x-lq-until: {soon}")
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    rarer = ("x-lq-schedule: E=2d", "x-lq-queue: q", TARGET)
+    answer = await api.ask("POST schedules", *rarer, f"x-lq-until: {tomorrow}")
     assert answer.issues == ["x-lq-until"]
 
 
@@ -319,6 +319,35 @@ async def test_a_parameter_that_means_nothing_is_refused(api: Peer, verb: str) -
     made = await make(api)
     assert (await api.ask(f"POST schedules/{made.json['id']}/{verb}?dry=1")).issues == ["dry"]
     assert (await api.ask("POST schedules?dry=1", *NIGHTLY)).issues == ["dry"]
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+async def test_what_is_named_by_id_takes_no_parameter(api: Peer, method: str) -> None:
+    made = await make(api, "x-lq-key: k?dry=1")
+    assert (await api.ask(f"{method} schedules/{made.json['id']}?dry=1")).issues == ["dry"]
+    assert (await api.ask(f"{method} schedules/byKey/k?dry=1")).status == 200
+    await api.ask("POST queues/ops/pause")
+    item = await api.ask("POST queues/ops/items", TARGET, "x-lq-key: k?dry=1")
+    assert (await api.ask(f"{method} items/{item.json['id']}?dry=1")).issues == ["dry"]
+    assert (await api.ask(f"GET items/{item.json['id']}/attempts?dry=1")).issues == ["dry"]
+    assert (await api.ask(f"{method} queues/ops/items/byKey/k?dry=1")).status == 200
+
+
+async def test_an_endpoint_that_need_not_prove_itself_is_told(api: Peer) -> None:
+    made = await make(api, "x-lq-key: k", "x-lq-validate: none")
+    assert (await api.ask("GET schedules/byKey/k")).json["validate"] == "none"
+    assert "validate" not in made.json
+    await api.ask("PATCH schedules/byKey/k", "x-lq-validate: head")
+    assert "validate" not in (await api.ask("GET schedules/byKey/k")).json
+
+
+async def test_without_any_target_there_is_nothing_to_run(api: Peer) -> None:
+    await api.ask("PATCH queues/q", body=b'{"target": "https://example.com/queue"}')
+    made = await api.ask("POST schedules", "x-lq-schedule: @daily", "x-lq-queue: q")
+    await api.ask("PATCH queues/q", body=b'{"target": null}')
+    refused = await api.ask(f"POST schedules/{made.json['id']}/run")
+    assert (refused.status, refused.json["type"]) == (409, "CONFLICT")
+    assert refused.json["message"] == "it names no target, and queue 'q' has no default target"
 
 
 # Its items
