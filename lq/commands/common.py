@@ -167,6 +167,15 @@ def duration(text: str) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait for the outcome and exit with it: 0 or 1.")
+]
+WaitTimeout = Annotated[
+    int | None,
+    typer.Option(metavar="DURATION", parser=duration, help="Wait this long, else exit with 7."),
+]
+
+
 def instant(text: str) -> str:
     """An option's value as an instant, in RFC 3339; a time without a zone is local."""
     from lq.when import format_instant, parse_instant

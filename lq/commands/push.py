@@ -88,15 +88,8 @@ def push(
     no_validate: Annotated[
         bool, typer.Option("--no-validate", help="Call it even if it never proved the secret.")
     ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the outcome and exit with it: 0 or 1.")
-    ] = False,
-    wait_timeout: Annotated[
-        int | None,
-        typer.Option(
-            metavar="DURATION", parser=common.duration, help="Wait this long, else exit with 7."
-        ),
-    ] = None,
+    wait: common.Wait = False,
+    wait_timeout: common.WaitTimeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Add an item to a queue, to be called at its time.

@@ -274,15 +274,8 @@ def run(
     client: Client,
     *,
     ref: Ref,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the outcome and exit with it: 0 or 1.")
-    ] = False,
-    wait_timeout: Annotated[
-        int | None,
-        typer.Option(
-            metavar="DURATION", parser=common.duration, help="Wait this long, else exit with 7."
-        ),
-    ] = None,
+    wait: common.Wait = False,
+    wait_timeout: common.WaitTimeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Push an item of a schedule now, besides its planned ones.
