@@ -283,6 +283,14 @@ class Client:
         """All tokens, without the tokens themselves."""
         return self._list("/tokens")
 
+    def alerts(self) -> list[Json]:
+        """The alerts of lq.toml, with what is `wrong` by each."""
+        return self._list("/alerts")
+
+    def test_alert(self, name: str) -> Json:
+        """Send a test message to the receiver of an alert: the item that brings it."""
+        return self._dict("POST", f"/alerts/{_quoted('name', name)}/test")
+
     def revoke_token(self, name: str) -> Json:
         """Make a token worthless at once."""
         return self._dict("DELETE", f"/tokens/{_quoted('name', name)}")

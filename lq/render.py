@@ -269,6 +269,40 @@ def queues_table(queues: Sequence[Json], now: int) -> Table:
     return table_of(("QUEUE", "STATE", *counts, "NEXT DUE", "TARGET"), rows)
 
 
+def alerts_table(alerts: Sequence[Json], now: int) -> Table:
+    """Alerts, with what is wrong by each."""
+    rows = [
+        (
+            alert["name"],
+            ", ".join(map(_wrong, alert.get("wrong", ()))) or "all well",
+            ", ".join(word.replace("_", " ") for word in alert["on"]),
+            _watched(alert),
+            alert["target"],
+            ago(alert.get("lastSent"), now) or "never",
+        )
+        for alert in alerts
+    ]
+    return table_of(("NAME", "STATE", "TELLS OF", "IN", "TO", "LAST SENT"), rows)
+
+
+def _wrong(wrong: Json) -> str:
+    """What an alert has told of one subject."""
+    said = [f"failed {counted(wrong['failures'], 'time')}"] if wrong.get("failures") else []
+    said += ["late"] if wrong.get("late") else []
+    said += ["takes too long"] if wrong.get("tooLong") else []
+    return f"{wrong['subject']}: {', '.join(said)}"
+
+
+def _watched(alert: Json) -> str:
+    """What an alert looks at."""
+    patterns = [
+        f"{noun} {', '.join(alert[noun])}"
+        for noun in ("queues", "schedules", "scriptlets")
+        if noun in alert
+    ]
+    return "; ".join(patterns) or "everything"
+
+
 def tokens_table(tokens: Sequence[Json], now: int) -> Table:
     """Tokens, without the tokens themselves."""
     rows = [

@@ -18,7 +18,9 @@ from typing import Any
 from msgspec import Struct
 
 from lq import paths, toml
+from lq.alerts import Rule
 from lq.backoff import MAX_RETRIES
+from lq.config.alerts import MAIL, WATCH, Mail, WatchConfig, read_alerts
 from lq.config.doors import FILE, LIMITS, PROXIES, TLS, Limits, Network, Tls
 from lq.config.kinds import (
     ATTEMPT,
@@ -55,11 +57,13 @@ __all__ = [
     "FileSchedule",
     "HistoryConfig",
     "Limits",
+    "Mail",
     "Network",
     "RetryConfig",
     "Secrets",
     "Tls",
     "Validate",
+    "WatchConfig",
     "differences",
     "load",
 ]
@@ -135,6 +139,9 @@ class Config(Struct, frozen=True, kw_only=True):
     history: HistoryConfig = HistoryConfig()
     queues: Mapping[str, QueueSettings] = MappingProxyType({})
     schedules: tuple[FileSchedule, ...] = ()
+    alerts: tuple[Rule, ...] = ()
+    mail: Mail = Mail()
+    watch: WatchConfig = WatchConfig()
     origin: Mapping[str, str] = MappingProxyType({})
     path: Path | None = None
 
@@ -223,6 +230,8 @@ _TABLES: Mapping[str, Mapping[str, Kind]] = {
     "history": {
         "keep": duration(0, 3650 * DAY, 'from 0s to 3650d, such as "30d"'),
     },
+    "mail": MAIL,
+    "watch": WATCH,
 }
 _QUEUE: Mapping[str, Kind] = {
     "target": TARGET,
@@ -239,6 +248,7 @@ KeyPath = tuple[str, ...]
 _FILES: tuple[KeyPath, ...] = (
     *(("tls", "cert"), ("tls", "key")),
     *(("dispatch", "ca_file"), ("secrets", "key_file")),
+    *(("mail", "password_file"), ("mail", "ca_file")),
 )
 _KINDS: Mapping[KeyPath, Kind] = {(name,): kind for name, kind in _TOP.items()} | {
     (table, name): kind for table, kinds in _TABLES.items() for name, kind in kinds.items()
@@ -252,11 +262,11 @@ _SEE = "lq.toml.example shows every key with its default."
 def differences(old: Config, new: Config) -> tuple[str, ...]:
     """The dotted keys whose values differ, but those that a running daemon follows.
 
-    Shape: it follows the schedules, and another certificate where it has one.
+    Shape: it follows schedules and alerts, and another certificate where it has one.
     """
     found = []
     for name in Config.__struct_fields__:
-        if name in {"schedules", "origin", "path"}:
+        if name in {"schedules", "alerts", "origin", "path"}:
             continue
         before, after = getattr(old, name), getattr(new, name)
         if name == "tls" and bool(before.cert) == bool(after.cert):
@@ -280,6 +290,7 @@ class _Settings:
         self.origin = {".".join(path): "default" for path in _KINDS}
         self.queues: dict[str, None] = {}  # an ordered set: a table may be empty
         self.schedules: tuple[FileSchedule, ...] = ()
+        self.alerts: tuple[Rule, ...] = ()
 
     def add_file(self, source: paths.Source) -> None:
         lines = toml.key_lines(source.text)
@@ -289,9 +300,12 @@ class _Settings:
             return ConfigError(f"{at}: {_named(path)}: {why}", hint=_SEE)
 
         table = dict(source.table)
-        self.schedules = read_schedules(
-            table.pop("schedules", []), lambda path: f"{source.path}:{lines.get(path, 1)}"
-        )
+
+        def where(path: KeyPath) -> str:
+            return f"{source.path}:{lines.get(path, 1)}"
+
+        self.schedules = read_schedules(table.pop("schedules", []), where)
+        self.alerts = read_alerts(table.pop("alerts", []), where)
         for path, value in _flat(table, refuse):
             kind = _QUEUE.get(path[2]) if path[0] == "queues" else _KINDS.get(path)
             if kind is None:
@@ -348,6 +362,7 @@ class _Settings:
             **members,
             queues=MappingProxyType(queues),
             schedules=self.schedules,
+            alerts=self.alerts,
             origin=MappingProxyType(self.origin),
             path=file,
         )
@@ -399,8 +414,9 @@ def _flat(
 
 def _refuse_misspelt(variable: str) -> None:
     """Raise when a variable that is not ours looks as if it were meant for us."""
-    if re.match(r"LQ_SCHEDULES?(_|$)", variable):
-        raise ConfigError(f"{variable}: unknown variable; [[schedules]] are in lq.toml alone")
+    if found := re.match(r"LQ_(SCHEDULE|ALERT)S?(_|$)", variable):
+        array = f"[[{found[1].lower()}s]]"
+        raise ConfigError(f"{variable}: unknown variable; {array} are in lq.toml alone")
     near = difflib.get_close_matches(variable, _VARIABLES, 1, 0.85)
     of_a_table = any(variable.startswith(f"LQ_{name}_".upper()) for name in (*_TABLES, "queues"))
     if near or of_a_table:
@@ -418,7 +434,7 @@ def _suggestion(path: KeyPath) -> str:
     here = {other: other for other in kinds}
     if not table:
         here |= {other: f"[{other}]" for other in (*_TABLES, "queues")}
-        here["schedules"] = "[[schedules]]"
+        here |= {name: f"[[{name}]]" for name in ("schedules", "alerts")}
     near = [here[other] for other in difflib.get_close_matches(name, here, 1)]
     near = near or [_named(other) for other in _KINDS if other[-1] == name]
     if near:
@@ -445,4 +461,6 @@ _STRUCTS: Mapping[str, Callable[..., Any]] = {
     "validate": Validate,
     "retry": RetryConfig,
     "history": HistoryConfig,
+    "mail": Mail,
+    "watch": WatchConfig,
 }

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from lq.clock import Clock
 from lq.config import Config, differences
 from lq.daemon import auth
+from lq.daemon.alerts import Alerts
 from lq.daemon.dispatcher import Dispatcher
 from lq.daemon.endpoints import Endpoints
 from lq.daemon.events import Event, Events
@@ -95,6 +96,7 @@ class Engine:
         dispatcher: Dispatcher,
         resolver: Resolver,
         firer: Firer,
+        alerts: Alerts,
         load_config: Callable[[], Config],
         prepare: Callable[[Config], Callable[[], None]],
         entropy: Callable[[int], bytes] = os.urandom,
@@ -112,6 +114,7 @@ class Engine:
         self._dispatcher = dispatcher
         self._resolver = resolver
         self._firer = firer
+        self.alerts = alerts
         self.schedules = Schedules(
             store=store,
             clock=clock,
@@ -133,6 +136,7 @@ class Engine:
 
     async def start(self) -> None:
         """Give back orphans, and tell lanes and scheduler what the store holds."""
+        await self.alerts.start(self._config.alerts)  # first: an orphan may end here
         await self._dispatcher.recover()
         self._keyring = auth.Keyring(await self._store.tokens())
         now = self._clock.now()
@@ -336,6 +340,11 @@ class Engine:
     async def tokens(self) -> list[Token]:
         return await self._store.tokens()
 
+    async def test_alert(self, name: str) -> Job:
+        """Send a test message to the receiver of an alert. Raises: NotFound."""
+        self._refuse_when_stopping()
+        return await self._writing(self.alerts.test(name))
+
     async def revoke_token(self, name: str) -> Token:
         """Refuse a token from now on. Raises: NotFound."""
         token = await self._writing(self._store.revoke_token(name, self._clock.now()))
@@ -368,6 +377,7 @@ class Engine:
                 raise ConfigInvalid(error.message, hint="; ".join(hints)) from error
             if not dry:
                 use()
+                self.alerts.follow(config.alerts)
                 await self._firer.look_up_zones()
             return Reload(tuple(changes), restart)
 
@@ -382,8 +392,7 @@ class Engine:
 
     def redactions(self, queue: str) -> tuple[str, ...]:
         """What of a queue's items is not shown."""
-        configured = self._config.queues.get(queue)
-        return (configured and configured.redact) or ()
+        return self._resolver.redactions(queue)
 
     def health(self) -> Health:
         """How the daemon is, from what it noticed last."""

@@ -25,9 +25,11 @@ from functools import partial
 from pathlib import Path
 
 from lq import __version__, exposure
+from lq.alerts import Rule
 from lq.backoff import Curve
 from lq.clock import Clock, SystemClock
 from lq.config import Config, load
+from lq.daemon.alerts import Alerts
 from lq.daemon.api.app import Api
 from lq.daemon.cipher import read_seal
 from lq.daemon.dispatcher import Dispatcher
@@ -43,10 +45,12 @@ from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.secret import open_ring
 from lq.daemon.store import Store
 from lq.daemon.store.sqlite import open_store as open_sqlite
+from lq.daemon.targets.alert import AlertTarget
 from lq.daemon.targets.connect import is_this_machine, tls_context
 from lq.daemon.targets.http import HttpTarget
 from lq.daemon.targets.names import GetAddrInfo
 from lq.daemon.targets.request import Signer
+from lq.daemon.watch import Ping
 from lq.errors import ConfigError, RequestError, StartError
 from lq.model import Job
 
@@ -123,6 +127,7 @@ async def daemon(
     """
     clock = clock or SystemClock()
     egress, authorities = _egress(config), _authorities(config)
+    host = socket.gethostname()
     exposure.check(config)
     certificate = Certificate(config)
     store = await open_store(_data_dir(config))
@@ -132,6 +137,9 @@ async def daemon(
 
         def secret_for(job: Job) -> str:
             return endpoints.secret_for(job)  # made last: they ask through the target
+
+        def rule_of(name: str) -> Rule | None:
+            return alerts.rule(name)  # made last: they push through the resolver
 
         signer = Signer(ring.live, secret_for)
         most = config.dispatch.concurrency
@@ -153,7 +161,7 @@ async def daemon(
             store=store,
             lanes=lanes,
             endpoints=endpoints,
-            target=target,
+            target=AlertTarget(target, rule_of, config.mail, host),
             events=events,
             clock=clock,
             curve=Curve(retry.base_ms, retry.factor, retry.cap_ms, retry.jitter),
@@ -171,6 +179,14 @@ async def daemon(
             scheduler=scheduler,
             events=events,
         )
+        alerts = Alerts(
+            store=store,
+            clock=clock,
+            make=resolver.scheduled,
+            tell=firer.tell,
+            redactions=resolver.redactions,
+            host=host,
+        )
         engine = Engine(
             config=config,
             ring=ring,
@@ -183,8 +199,9 @@ async def daemon(
             dispatcher=dispatcher,
             resolver=resolver,
             firer=firer,
+            alerts=alerts,
             load_config=load_config or (lambda: config),
-            prepare=certificate.read,
+            prepare=partial(_prepare, egress, certificate),
         )
         scheduler.lane_is_due = lanes.timer
         scheduler.pause_is_over = engine.resume
@@ -204,6 +221,9 @@ async def daemon(
             tasks.append(services.create_task(scheduler.run(), name="scheduler"))
             tasks.append(services.create_task(firer.run(), name="schedules"))
             tasks.append(services.create_task(dispatcher.run(), name="dispatcher"))
+            tasks.append(services.create_task(alerts.run(), name="alerts"))
+            ping = Ping(config.watch, clock, lambda: engine.health().live, target.get)
+            tasks.append(services.create_task(ping.run(), name="watch"))
             async with listening(config, api, certificate) as port:
                 egress.protect(port, is_this_machine)  # any free port is known only now
                 try:
@@ -247,14 +267,34 @@ def _egress(config: Config) -> Egress:
         egress.protect(config.port, is_this_machine)
     for name, settings in config.queues.items():
         if settings.target is not None:
-            try:
-                egress.check(parse_target(settings.target))
-            except RequestError as error:
-                where = config.origin.get(f"queues.{name}.target", "lq.toml")
-                raise ConfigError(
-                    f"{where}: [queues.{name}] target: {error.message}", hint=error.hint
-                ) from error
+            where = config.origin.get(f"queues.{name}.target", "lq.toml")
+            _refuse_closed(egress, settings.target, f"{where}: [queues.{name}] target")
+    if config.watch.ping is not None:
+        where = config.origin.get("watch.ping", "lq.toml")
+        _refuse_closed(egress, config.watch.ping, f"{where}: [watch] ping")
+    _check_alerts(config, egress)
     return egress
+
+
+def _check_alerts(config: Config, egress: Egress) -> None:
+    """Refuse alerts that could not be sent. Raises: ConfigError."""
+    for rule in config.alerts:
+        if rule.target.startswith(("http:", "https:")):
+            _refuse_closed(egress, rule.target, f"lq.toml: [[alerts]] {rule.name}: target")
+
+
+def _refuse_closed(egress: Egress, url: str, what: str) -> None:
+    """Refuse a URL of the configuration that lq may not call. Raises: ConfigError."""
+    try:
+        egress.check(parse_target(url))
+    except RequestError as error:
+        raise ConfigError(f"{what}: {error.message}", hint=error.hint) from error
+
+
+def _prepare(egress: Egress, certificate: Certificate, config: Config) -> Callable[[], None]:
+    """Look at what a reload would take; what lets it be taken. Raises: ConfigError."""
+    _check_alerts(config, egress)
+    return certificate.read(config)
 
 
 def _authorities(config: Config) -> ssl.SSLContext:

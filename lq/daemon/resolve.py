@@ -45,6 +45,11 @@ class Resolver:
         configured = self._config.queues.get(name)
         return stored if configured is None else _merged(stored, configured)
 
+    def redactions(self, queue: str) -> tuple[str, ...]:
+        """What of a queue's items is not shown."""
+        configured = self._config.queues.get(queue)
+        return (configured and configured.redact) or ()
+
     def refuse_fixed(self, name: str, edit: QueueEdit) -> None:
         """Refuse to store for a queue what the configuration sets. Raises: Conflict."""
         configured = self._config.queues.get(name, _NO_SETTINGS)

@@ -35,6 +35,7 @@ from lq.wire.decode_schedule import (
     decode_schedule_filter,
 )
 from lq.wire.encode import (
+    encode_alerts,
     encode_attempts,
     encode_cancelled,
     encode_error,
@@ -67,7 +68,7 @@ from lq.wire.fields import (
     check_schedule_key,
     read_json,
 )
-from lq.wire.redaction import Hide, check_redaction
+from lq.wire.redaction import Hide, check_redaction, redact_error
 
 __all__ = [
     "METHODS",
@@ -96,6 +97,7 @@ __all__ = [
     "decode_schedule_edit",
     "decode_schedule_filter",
     "decode_token_request",
+    "encode_alerts",
     "encode_attempts",
     "encode_cancelled",
     "encode_cron",
@@ -117,5 +119,6 @@ __all__ = [
     "encode_token",
     "encode_tokens",
     "read_json",
+    "redact_error",
     "refuse_query",
 ]

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Raw, Struct
 
+from lq.alerts import Kind, Standing, Status
 from lq.backoff import format_retry
 from lq.errors import RequestError, ValidationError
 from lq.model import (
@@ -153,6 +154,31 @@ class _Change(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     note: str | None = None
 
 
+class _Wrong(Struct, kw_only=True, omit_defaults=True, rename="camel"):
+    """How something stands that an alert has told of."""
+
+    subject: str
+    failures: int = 0
+    since: InstantText | None = None
+    late: bool = False
+    too_long: tuple[str, ...] = ()
+
+
+class _Alert(Struct, kw_only=True, omit_defaults=True, rename="camel"):
+    """A rule of lq.toml. Shape: of a URL the host alone: its path often is a credential."""
+
+    name: str
+    target: str
+    on: list[Annotated[str, one_of(*Kind)]]
+    queues: tuple[str, ...] = ()
+    schedules: tuple[str, ...] = ()
+    scriptlets: tuple[str, ...] = ()
+    streak: int
+    wrong: list[_Wrong] = []
+    waiting: int = 0
+    last_sent: InstantText | None = None
+
+
 class _Items(Struct, omit_defaults=True):
     items: list[_Item]
     cursor: str | None = None
@@ -207,6 +233,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "Item": _Item,
     "FullItem": _FullItem,
     "Items": _Items,
+    "Alerts": list[_Alert],
     "Attempts": _Attempts,
     "Queue": _Queue,
     "Queues": list[_Queue],
@@ -301,6 +328,11 @@ def encode_secrets(secrets: Sequence[Secret]) -> bytes:
             ],
         )
     )
+
+
+def encode_alerts(statuses: Sequence[Status]) -> bytes:
+    """A plain array of alerts."""
+    return to_json([_alert(status) for status in statuses])
 
 
 def encode_health(reasons: Sequence[str]) -> bytes:
@@ -413,6 +445,33 @@ def _queue(queue: Queue) -> _Queue:
         retry_policy=None if settings.retry is None else format_retry(settings.retry),
         timeout=None if settings.timeout_ms is None else format_duration(settings.timeout_ms),
         redact=settings.redact or None,
+    )
+
+
+def _alert(status: Status) -> _Alert:
+    rule = status.rule
+    scheme, slashes, rest = rule.target.partition("//")
+    return _Alert(
+        name=rule.name,
+        target=f"{scheme}//{rest.partition('/')[0].partition('?')[0]}/…" if slashes else scheme,
+        on=sorted(rule.on),
+        queues=rule.queues,
+        schedules=rule.schedules,
+        scriptlets=rule.scriptlets,
+        streak=rule.streak,
+        wrong=[_wrong(subject, standing) for subject, standing in status.wrong],
+        waiting=status.waiting,
+        last_sent=instant(status.sent_at),
+    )
+
+
+def _wrong(subject: str, standing: Standing) -> _Wrong:
+    return _Wrong(
+        subject=subject,
+        failures=standing.failures,
+        since=instant(standing.since),
+        late=standing.late,
+        too_long=standing.long_jobs,
     )
 
 

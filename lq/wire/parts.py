@@ -30,7 +30,7 @@ def one_of(*words: str) -> Meta:
 
 InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 StateWord = Annotated[str, one_of(*STATES)]
-TypeWord = Annotated[str, one_of("HTTP", "SCRIPTLET")]
+TypeWord = Annotated[str, one_of("HTTP", "SCRIPTLET", "ALERT")]
 
 
 class Target(Struct, frozen=True):
@@ -42,7 +42,8 @@ class Target(Struct, frozen=True):
 
 def type_of(target: str | None) -> str:
     """What kind of target this is, in the wire's words."""
-    return "SCRIPTLET" if target is not None and target.startswith("scriptlet:") else "HTTP"
+    kind = "" if target is None else target.partition(":")[0]
+    return {"scriptlet": "SCRIPTLET", "alert": "ALERT"}.get(kind, "HTTP")
 
 
 def state_of(state: State, failures: int) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import resource
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from lq.alerts import Watch
 from lq.daemon.store.database import Book, open_database
 from lq.daemon.store.sqlite import JobBook, SqliteStore
 
@@ -55,6 +56,9 @@ class Disk:
 
     def undo(self) -> None:
         self._book.undo()
+
+    def watch(self, watch: Watch, noticed: Callable[[], None]) -> None:
+        self._book.watch(watch, noticed)
 
 
 @contextmanager

@@ -23,6 +23,10 @@ SCHEDULE_KEYS = {
     *("headers", "retry", "timeout", "expires", "labels", "start", "until", "times", "jitter"),
     *("misfire", "overlap", "paused", "validate"),
 }
+ALERT_KEYS = {
+    *("name", "target", "preset", "headers", "queues", "schedules", "scriptlets", "on", "streak"),
+    *("late", "longer_than", "shorter_than", "digest"),
+}
 EXAMPLE = Path(__file__).parents[2] / "lq.toml.example"
 ENVIRON = {"HOME": "/home/ada"}
 
@@ -72,7 +76,7 @@ def test_nothing_configured_gives_the_defaults(nothing: Config) -> None:
 
 def uncommented() -> str:
     """The example with each of its keys uncommented."""
-    key = re.compile(r"^# (\w+ = |\[queues|\[\[schedules)", re.MULTILINE)
+    key = re.compile(r"^# (\w+ = |\[queues|\[\[(schedules|alerts))", re.MULTILINE)
     return key.sub(r"\1", EXAMPLE.read_text(encoding="utf-8"))
 
 
@@ -82,13 +86,13 @@ def test_the_example_changes_nothing(nothing: Config, load_text: Load) -> None:
 
 def test_the_example_shows_the_defaults(load_text: Load) -> None:
     shown = load_text(uncommented())
-    assert replace(shown, path=None, queues={}, schedules=()) == defaults(shown.origin)
+    assert replace(shown, path=None, queues={}, schedules=(), alerts=()) == defaults(shown.origin)
 
 
 def test_the_example_shows_each_key(nothing: Config, load_text: Load) -> None:
     document = tomllib.loads(uncommented())
     queue = document.pop("queues")["mail"]
-    (schedule,) = document.pop("schedules")
+    (schedule,), (alert,) = document.pop("schedules"), document.pop("alerts")
     shown = {
         f"{table}.{key}" if isinstance(value, dict) else table
         for table, value in document.items()
@@ -98,6 +102,7 @@ def test_the_example_shows_each_key(nothing: Config, load_text: Load) -> None:
     assert queue.keys() == {n.removesuffix("_ms") for n in QueueSettings.__struct_fields__}
     assert None not in _members(load_text(uncommented()).queues["mail"])
     assert schedule.keys() == SCHEDULE_KEYS
+    assert alert.keys() == ALERT_KEYS
 
 
 def _members(settings: QueueSettings) -> list[object]:

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from lq import wire
 from lq.clock import Clock
 from lq.config import Limits, Network
-from lq.daemon.api import items, openapi, queues, schedules, system, tokens
+from lq.daemon.api import alerts, items, openapi, queues, schedules, system, tokens
 from lq.daemon.api.call import Call, Reply
 from lq.daemon.api.limits import Connections, Refusals
 from lq.daemon.api.peer import Proxies, group
@@ -51,7 +51,11 @@ OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """What is answered without a token."""
 
 ROUTES: Final = openapi.describing(
-    (*items.ROUTES, *schedules.ROUTES, *queues.ROUTES, *tokens.ROUTES, *system.ROUTES), OPEN_PATHS
+    (
+        *(*items.ROUTES, *schedules.ROUTES, *queues.ROUTES),
+        *(*alerts.ROUTES, *tokens.ROUTES, *system.ROUTES),
+    ),
+    OPEN_PATHS,
 )
 
 _OWNER: Final = Principal("socket", frozenset({Scope.ADMIN}))

@@ -14,11 +14,13 @@ changed); StoreFailed or DataError when the store cannot be trusted any more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from msgspec import UNSET, Struct, UnsetType
 
+from lq.alerts import Line, Notice, Standing, Watch
 from lq.model import (
     Attempt,
     Edit,
@@ -90,6 +92,32 @@ class Fire(Struct, frozen=True, kw_only=True):
     next_at: int | None
     jobs: tuple[NewJob, ...] = ()
     reason: str | None = None
+
+
+class AlertBook(Struct, frozen=True):
+    """All that is remembered of alerts.
+
+    Shape: `standings` by rule and subject, those that stand well left out; `lines` by rule, subject
+    and kind; `sent_at` is when each rule's last message was made.
+    """
+
+    standings: Mapping[tuple[str, str], Standing]
+    lines: Mapping[tuple[str, str, str], Line]
+    sent_at: Mapping[str, int]
+
+
+class Judged(Struct, frozen=True, kw_only=True):
+    """What notices have led to.
+
+    Shape: all notices up to `last_notice` have been judged. `messages` are the jobs made of all
+    that a rule had to tell, which is forgotten. `tests` are messages that tell nothing.
+    """
+
+    last_notice: int | None = None
+    standings: Mapping[tuple[str, str], Standing] = MappingProxyType({})
+    lines: Mapping[tuple[str, str, str], Line] = MappingProxyType({})
+    messages: Mapping[str, NewJob] = MappingProxyType({})
+    tests: Sequence[NewJob] = ()
 
 
 class Store(Protocol):
@@ -247,3 +275,24 @@ class Store(Protocol):
 
     async def touch_token(self, digest: bytes, now: int) -> None:
         """Remember that a token was used (coarsely; losing one is harmless)."""
+
+    def watch(self, watch: Watch, noticed: Callable[[], None]) -> None:
+        """Keep a notice of each ending that `watch` wants, in the transaction of the ending.
+
+        Shape: `noticed` is called on the event loop whenever there may be new ones.
+        """
+
+    async def notices(self, limit: int) -> list[tuple[int, Notice]]:
+        """The oldest notices that were not judged, with their numbers."""
+
+    async def alert_book(self) -> AlertBook:
+        """All that is remembered of alerts."""
+
+    async def judged(self, done: Judged) -> list[Job]:
+        """Store what notices have led to, and forget them, in one transaction: the jobs made."""
+
+    async def late(self, queue: str, before: int, limit: int, now: int) -> list[Notice]:
+        """Notices of up to `limit` jobs that were due before an instant and have not begun."""
+
+    async def running_since(self, before: int, limit: int, now: int) -> list[Notice]:
+        """Notices of up to `limit` runs that began before an instant and go on, oldest first."""

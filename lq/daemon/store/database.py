@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import aiosqlite
 
+from lq.alerts import Watch
 from lq.daemon.store import migrate
 from lq.daemon.store.lock import FolderLock
 from lq.errors import DataError, InUse, StartError, StorageFull, StoreFailed, Unavailable
@@ -79,6 +80,9 @@ class Book(Protocol):
     def undo(self) -> None:
         """The last `apply` was rolled back."""
 
+    def watch(self, watch: Watch, noticed: Callable[[], None]) -> None:
+        """Keep notices of what `watch` wants, and call back, on that thread, when there are any."""
+
 
 class Database:
     """The data folder's database, open and locked. Made by `open_database`."""
@@ -90,7 +94,7 @@ class Database:
         self._lock = lock
         self._writer = writer
         self._reader = reader
-        self._book = book
+        self.book = book
         self._waiting: list[Operation] = []
         self._wake = asyncio.Event()
         self._closing = False
@@ -200,10 +204,10 @@ class Database:
             return [self._fault] * len(group)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            results = self._book.apply(connection, [(op.verb, op.argument) for op in group])
+            results = self.book.apply(connection, [(op.verb, op.argument) for op in group])
             connection.execute("COMMIT")
         except BaseException as error:
-            self._book.undo()
+            self.book.undo()
             if isinstance(error, _FAILURES):
                 cause = failure(error, self.path)
                 if isinstance(cause, StartError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from lq.daemon.store import ResolvedEdit, rows
+from lq.daemon.store import ResolvedEdit, alerts, rows
 from lq.daemon.store.reading import find
 from lq.daemon.store.rows import Row
 from lq.daemon.store.transaction import Transaction, counted_as
@@ -121,6 +121,8 @@ def expire(tx: Transaction, now: int, limit: int) -> tuple[int, int | None]:
     tx.over("expire_jobs", [(seq, now) for seq, _, _ in expired])
     for _, queue, failures in expired:
         tx.move(queue, counted_as(State.PENDING, failures), "failed")
+    if expired and tx.watch:
+        alerts.note_expired(tx, [seq for seq, _, _ in expired], now)
     row = tx.one("next_expiry")
     return len(expired), row[0] if row else None
 

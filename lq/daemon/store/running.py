@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from lq.daemon.store import Claimed, ClaimRequest, rows
+from lq.daemon.store import Claimed, ClaimRequest, alerts, rows
 from lq.daemon.store.reading import Fetch
 from lq.daemon.store.transaction import Transaction, counted_as
 from lq.model import MOVES, Job, Run, Settled, Settlement, State
@@ -57,6 +57,8 @@ def _bury_expired(tx: Transaction, queue: int, due: list[list[Any]], now: int) -
     tx.over("expire_jobs", [(row[0], now) for row in expired])
     for row in expired:
         tx.move(queue, counted_as(State.PENDING, row[16]), "failed")
+    if expired and tx.watch:
+        alerts.note_expired(tx, [row[0] for row in expired], now)
 
 
 def _claimed(tx: Transaction, row: list[Any], run_id: int) -> Job:
@@ -105,6 +107,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
     tx.over("forget_runs", [(s.run.id,) for s in ends if s.outcome is None])
     tx.over("let_go", [(s.run.job.seq, s.run.id) for s in ends if s.run.id not in owned])
     answers = []
+    applied_ends = []
     for settlement in settlements:
         end = decided[settlement.run.id]
         state = MOVES[end.verb].to
@@ -113,7 +116,10 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
             queue = tx.known_queue(settlement.run.job.queue)
             assert queue is not None
             tx.move(queue, "running", counted_as(state, end.failures))
+            applied_ends.append((end, state))
         answers.append(Settled(applied, end.verb, state))
+    if tx.watch:
+        alerts.note_ends(tx, applied_ends)
     return answers
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from lq.daemon.store import Fire, rows
+from lq.daemon.store import Fire, alerts, rows
 from lq.daemon.store.pushing import Batch
 from lq.daemon.store.reading import Fetch
 from lq.daemon.store.rows import Row
@@ -254,6 +254,7 @@ def fire(tx: Transaction, fires: Sequence[Fire], mark: int) -> list[Job]:
     batch = Batch(tx)
     jobs: list[Job] = []
     moved: dict[str, _Position] = {}
+    stored: list[NewJob] = []
     for one in fires:
         position = positions.get(one.id)
         if position is None or not position.takes(one):
@@ -261,10 +262,13 @@ def fire(tx: Transaction, fires: Sequence[Fire], mark: int) -> list[Job]:
         moved[one.id] = position
         for new in _wanted(position, one, known):
             job = batch.add(new, tx.queue(new.queue, new.created_at), claim=False).job
+            stored.append(new)
             if new.skipped is None:
                 jobs.append(job)
         position.move(one)
     batch.insert()
+    if tx.watch:
+        alerts.note_missed(tx, stored)
     tx.over("move_schedules", [_row(position, before[id_]) for id_, position in moved.items()])
     return jobs
 

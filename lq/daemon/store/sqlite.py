@@ -14,11 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from lq.alerts import Notice, Watch
 from lq.daemon.store import (
+    AlertBook,
     Claimed,
     Fire,
+    Judged,
     ResolvedEdit,
     Wanted,
+    alerts,
     editing,
     pushing,
     queues,
@@ -197,6 +201,25 @@ class SqliteStore:
     async def touch_token(self, digest: bytes, now: int) -> None:
         await self._do(queues.touch_token, digest, now)
 
+    def watch(self, watch: Watch, noticed: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self.database.book.watch(watch, partial(_soon, loop, noticed))
+
+    async def notices(self, limit: int) -> list[tuple[int, Notice]]:
+        return await self._do(alerts.notices, limit)
+
+    async def alert_book(self) -> AlertBook:
+        return await self._ask(alerts.book)
+
+    async def judged(self, done: Judged) -> list[Job]:
+        return await self._do(alerts.judged, done)
+
+    async def late(self, queue: str, before: int, limit: int, now: int) -> list[Notice]:
+        return await self._ask(alerts.late, queue, before, limit, now)
+
+    async def running_since(self, before: int, limit: int, now: int) -> list[Notice]:
+        return await self._ask(alerts.running, before, limit, now)
+
     async def _do(
         self,
         verb: Callable[Concatenate[Transaction, P], T | RequestError],
@@ -237,9 +260,12 @@ class JobBook:
 
     def __init__(self) -> None:
         self._tx: Transaction | None = None
+        self._watch = Watch(())
+        self._noticed: Callable[[], None] = _nobody
 
     def apply(self, connection: sqlite3.Connection, group: Sequence[tuple[str, Any]]) -> list[Any]:
         tx = self._tx = self._tx or Transaction(connection)
+        tx.watch = self._watch
         answers: list[Any] = [None] * len(group)
         places: dict[str, list[int]] = {"settle": [], "other": [], "push": [], "claim": []}
         for place, (verb, _) in enumerate(group):
@@ -251,11 +277,27 @@ class JobBook:
         for place in places["claim"]:
             answers[place] = running.claim(tx, *group[place][1])
         tx.book_counts()
+        if tx.noticed:
+            # Before the commit; who asks for notices is answered after it.
+            tx.noticed = False
+            self._noticed()
         return answers
 
     def undo(self) -> None:
         if self._tx is not None:
             self._tx.undo()
+
+    def watch(self, watch: Watch, noticed: Callable[[], None]) -> None:
+        self._watch, self._noticed = watch, noticed
+
+
+def _nobody() -> None:
+    """Nobody waits for notices."""
+
+
+def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    """Call back on the event loop, from SQLite's thread."""
+    loop.call_soon_threadsafe(callback)
 
 
 def _arguments(group: Sequence[tuple[str, Any]], places: Sequence[int]) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from lq.alerts import Watch
 from lq.daemon.store.queries import in_chunks, named, over_rows
 from lq.daemon.store.rows import Row
 from lq.model import State
@@ -46,6 +47,9 @@ class Transaction:
         self._next_run = self.first_run = last.get("runs", 0) + 1
         # Whether the calls that the last daemon did not see the end of have been closed.
         self.recovered = False
+        # Which endings are kept for alerts, and whether this transaction has kept one.
+        self.watch = Watch(())
+        self.noticed = False
 
     def all(self, name: str, /, **values: Any) -> list[Row]:
         """Run the statement `name` and fetch all its rows."""
@@ -112,6 +116,7 @@ class Transaction:
         self._moves.clear()
         self._queue_ids.clear()
         self.recovered = False
+        self.noticed = False
 
     def move(self, queue: int, old: str | None, new: str | None, number: int = 1) -> None:
         """Note that jobs of a queue went from one count to another (None: from or to nowhere)."""

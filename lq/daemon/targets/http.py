@@ -133,6 +133,22 @@ class HttpTarget:
             _FIRST_CHUNK,
         )
 
+    async def get(self, url: str, timeout_ms: int) -> str | None:
+        """Call a URL that wants to be called and nothing else: what went wrong, or None."""
+        called = self._target(url)
+        if isinstance(called, str):
+            return called
+        try:
+            async with self._singles[called.scheme].get(
+                _url(called.url),
+                headers={"User-Agent": USER_AGENT},
+                timeout=_timeout(timeout_ms),
+                allow_redirects=False,
+            ) as response:
+                return None if 200 <= response.status < 300 else f"status {response.status}"
+        except _EXPECTED as error:
+            return _shortage(error) or _reason(error, called, timeout_ms)
+
     async def head(self, target: str, headers: Mapping[str, str], timeout_ms: int) -> HeadAnswer:
         """Ask an endpoint to prove that it knows the secret."""
         called = self._target(target)
