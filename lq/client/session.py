@@ -212,7 +212,7 @@ class Session:
     def _insist(self, step: Step, until: float) -> Effects[Any]:
         """The answer to a step, asked again as long as that is safe and can help."""
         request = step.request
-        if step.keyed and self._retries and IDEMPOTENCY_KEY not in request.headers:
+        if step.keyed and self._retries:
             headers = {**request.headers, IDEMPOTENCY_KEY: os.urandom(16).hex()}
             request = request._replace(headers=headers)
         tries = 0

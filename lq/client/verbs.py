@@ -47,7 +47,7 @@ class Step(NamedTuple):
     """One request, and what its answer is.
 
     Shape: `shape` is what the JSON is; a status in `answers` is one though it is no success.
-    `keyed` requests may carry an Idempotency-Key, and can be repeated with it.
+    To a `keyed` request an Idempotency-Key may be added, so that it can be repeated.
     """
 
     request: Request
@@ -71,14 +71,15 @@ class Verbs:
         payload: bytes = b"",
         *,
         json: object = LEFT_OUT,
-        idempotency_key: str | None = None,
+        idempotency_key: str | None = LEFT_OUT,
         **options: Unpack[PushOptions],
     ) -> Plan[Json]:
         """Add an item to a queue; `outcome` in the answer tells what its key did.
 
         Shape: the payload is bytes, or any value that `json` can say. A client that retries makes
-        an idempotency key for each call, so that no repetition pushes twice; one that is given
-        makes calls the same push for 24 hours.
+        an idempotency key for each call, so that no repetition pushes twice. One that is given
+        makes calls the same push for 24 hours; with None there is no key, and the call is repeated
+        only where the daemon cannot have got it or has refused it for the moment.
         """
         headers = option_headers(options)
         body = payload_of(payload, json, headers)
@@ -188,7 +189,7 @@ class Verbs:
         payload: bytes = b"",
         *,
         json: object = LEFT_OUT,
-        idempotency_key: str | None = None,
+        idempotency_key: str | None = LEFT_OUT,
         **options: Unpack[ScheduleOptions],
     ) -> Plan[Json]:
         """Make a schedule, or bring the one with its key to this; `outcome` tells which.
@@ -404,9 +405,9 @@ def _make(path: str, headers: dict[str, str], body: bytes, key: str | None) -> P
     """Ask for something new: no labels are none, and a repetition makes no second one."""
     if not headers.get("x-lq-label", "none"):
         del headers["x-lq-label"]
-    if key is not None:
+    if key is not LEFT_OUT and key is not None:
         headers[IDEMPOTENCY_KEY] = key
-    return _ask("POST", path, headers, body, keyed=True)
+    return _ask("POST", path, headers, body, keyed=key is LEFT_OUT)
 
 
 def _query(wanted: Mapping[str, str | int | None]) -> str:

@@ -116,12 +116,14 @@ def remote(command: Callable[..., None]) -> Callable[..., None]:
     return connected
 
 
-def connect(config: str | None, url: str | None, token: str | None) -> Client:
+def connect(
+    config: str | None, url: str | None, token: str | None, *, retries: int = RETRIES
+) -> Client:
     """The daemon that the options or the environment name, else the one on this machine.
 
     A script gets patience, as with a daemon that is being restarted; a person hears at once.
     """
-    retries = 0 if sys.stderr.isatty() else RETRIES
+    retries = 0 if sys.stderr.isatty() else retries
     address = url_in_use(config, url)
     if address is not None:
         return Client(address, token, retries=retries)
