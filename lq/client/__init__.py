@@ -18,12 +18,12 @@ from lq.client.errors import (
     KeyExistsError,
     NotFoundError,
 )
-from lq.client.options import PushOptions, QueueSettings, ScheduleOptions
 from lq.client.servers import Unreachable
 from lq.client.verbs import ByKey, Json, Ref
 
 if TYPE_CHECKING:
     from lq.client.aio import AsyncClient
+    from lq.client.keywords import PushOptions, QueueSettings, ScheduleOptions
 
 __all__ = [
     "AccessError",
@@ -44,9 +44,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "AsyncClient":
-        from lq.client.aio import AsyncClient
+_LATER = {
+    "AsyncClient": "lq.client.aio",
+    "PushOptions": "lq.client.keywords",
+    "QueueSettings": "lq.client.keywords",
+    "ScheduleOptions": "lq.client.keywords",
+}
 
-        return AsyncClient
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LATER[name]), name)

@@ -11,21 +11,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from json import dumps
-from typing import Any, NamedTuple, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Unpack
 from urllib.parse import quote, urlencode
 
 from lq.client.errors import ApiError, NotFoundError
 from lq.client.options import (
     LEFT_OUT,
-    PushOptions,
-    QueueSettings,
-    ScheduleOptions,
     duration,
     option_headers,
     payload_of,
 )
 from lq.errors import ValidationError
 from lq.exchange import Request
+
+if TYPE_CHECKING:
+    from lq.client.keywords import PushOptions, QueueSettings, ScheduleOptions
 
 Json = dict[str, Any]
 T = TypeVar("T")
