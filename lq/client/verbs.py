@@ -81,7 +81,7 @@ class Verbs:
         makes calls the same push for 24 hours; with None there is no key, and the call is repeated
         only where the daemon cannot have got it or has refused it for the moment.
         """
-        headers = option_headers(options)
+        headers = _new_headers(options)
         body = payload_of(payload, json, headers)
         path = f"{API}{_queue(queue)}/items"
         return _make(path, headers, body, idempotency_key)
@@ -197,7 +197,7 @@ class Verbs:
         Shape: `rule` is a cron expression, a nickname such as "@daily", or an interval ("E=90s").
         Payload and idempotency key are as of a push.
         """
-        headers = {"x-lq-schedule": rule, "x-lq-queue": queue, **option_headers(options)}
+        headers = {"x-lq-schedule": rule, "x-lq-queue": queue, **_new_headers(options)}
         body = payload_of(payload, json, headers)
         return _make(f"{API}/schedules", headers, body, idempotency_key)
 
@@ -392,6 +392,14 @@ def _ask(
     return answer
 
 
+def _new_headers(options: PushOptions | ScheduleOptions) -> dict[str, str]:
+    """The headers of something new, of which no labels need not be taken away."""
+    headers = option_headers(options)
+    if not options.get("labels"):
+        headers.pop("x-lq-label", None)
+    return headers
+
+
 def _ask_list(path: str) -> Plan[list[Json]]:
     answer: list[Json] = yield Step(Request("GET", path), list)
     return answer
@@ -402,9 +410,7 @@ def _ask_document(method: str, path: str, value: Mapping[str, object]) -> Plan[J
 
 
 def _make(path: str, headers: dict[str, str], body: bytes, key: str | None) -> Plan[Json]:
-    """Ask for something new: no labels are none, and a repetition makes no second one."""
-    if not headers.get("x-lq-label", "none"):
-        del headers["x-lq-label"]
+    """Ask for something new; a repetition makes no second one."""
     if key is not LEFT_OUT and key is not None:
         headers[IDEMPOTENCY_KEY] = key
     return _ask("POST", path, headers, body, keyed=key is LEFT_OUT)

@@ -245,6 +245,8 @@ def test_a_schedule_says_all_it_can(serve: Serve) -> None:
         "x-lq-label": "a,b",
         "x-lq-validate": "none",
     }
+    client.create_schedule("@daily", "q", labels=[""])
+    assert schedule_headers(server)["x-lq-label"] == ""  # for the daemon to refuse
     client.create_schedule("@daily", "q", labels=[], until=None)
     assert schedule_headers(server) == {"x-lq-schedule": "@daily", "x-lq-queue": "q"}
 
