@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 MAX_PAGE = 1000
 FEW = 100
+RETRIES = 2
 _CONNECTION = "Connection"
 
 ConfigFile = Annotated[
@@ -115,12 +116,18 @@ def remote(command: Callable[..., None]) -> Callable[..., None]:
     return connected
 
 
-def connect(config: str | None, url: str | None, token: str | None) -> Client:
-    """The daemon that the options or the environment name, else the one on this machine."""
+def connect(
+    config: str | None, url: str | None, token: str | None, *, retries: int = RETRIES
+) -> Client:
+    """The daemon that the options or the environment name, else the one on this machine.
+
+    A script gets patience, as with a daemon that is being restarted; a person hears at once.
+    """
+    retries = 0 if sys.stderr.isatty() else retries
     address = url_in_use(config, url)
     if address is not None:
-        return Client(address, token or os.environ.get("LQ_TOKEN") or None)
-    return Client(socket=find_socket(config, os.environ))
+        return Client(address, token, retries=retries)
+    return Client(socket=find_socket(config, os.environ), retries=retries)
 
 
 def url_in_use(config: str | None, url: str | None) -> str | None:

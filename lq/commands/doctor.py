@@ -92,7 +92,8 @@ def examine(path: str | None, url: str | None, token: str | None) -> Iterator[Fi
         yield from examine_secret(config.data_dir / "secret")
         yield from examine_socket(config.socket)
         yield examine_listening(config)
-    yield from examine_daemon(common.connect(path, url, token), config if local else None)
+    client = common.connect(path, url, token, retries=0)
+    yield from examine_daemon(client, config if local else None)
 
 
 def examine_folder(folder: Path) -> Iterator[Finding]:

@@ -100,6 +100,7 @@ def push(
     item = client.push(
         queue,
         payload,
+        idempotency_key=None,  # it would cost the daemon a row a push
         content_type=content_type or recognised_type(payload),
         target=target,
         key=key,

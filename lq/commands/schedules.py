@@ -137,7 +137,7 @@ def add(
         "misfire": misfire,
         "overlap": overlap,
     }
-    schedule = client.create_schedule(rule, queue, payload, **options)
+    schedule = client.create_schedule(rule, queue, payload, idempotency_key=None, **options)
     _show_saved(client, schedule, as_json=as_json)
 
 

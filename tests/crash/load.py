@@ -86,7 +86,7 @@ class Load:
     """Pushes while the context is open, whether a daemon is there or not."""
 
     def __init__(self, daemon: Daemon, endpoint: Endpoint, seed: str) -> None:
-        self._client = Client(socket=daemon.socket, timeout_s=10)
+        self._client = Client(socket=daemon.socket, timeout_s=10, retries=0)
         self._endpoint = endpoint
         self._stop = threading.Event()
         self._failures: list[BaseException] = []

@@ -197,7 +197,7 @@ class Daemon:
     @property
     def client(self) -> Client:
         """Its owner, on the unix socket."""
-        return Client(socket=self.socket, timeout_s=PATIENCE_S)
+        return Client(socket=self.socket, timeout_s=PATIENCE_S, retries=0)
 
     @property
     def url(self) -> str:

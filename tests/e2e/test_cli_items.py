@@ -193,7 +193,7 @@ def test_an_item_has_one_name(tmp_path: Path, ref: tuple[str, ...]) -> None:
 def test_a_key_that_is_gone_is_not_found_by_who_may_only_push(lq: Daemon) -> None:
     token = lq.client.create_token("shop", ["push"])["token"]
     with pytest.raises(ApiError) as missing:
-        Client(lq.url, token).find(ByKey("q", "gone"))
+        Client(lq.url, token, retries=0).find(ByKey("q", "gone"))
     assert missing.value.status == 404
 
 

@@ -149,10 +149,10 @@ def test_a_flood_of_connections_leaves_the_owner_and_others_in(lq: Daemon) -> No
     address = ("127.0.0.1", int(lq.url.rpartition(":")[2]))
     flood = [socket.create_connection(address, source_address=("127.0.0.2", 0)) for _ in range(300)]
     try:
-        assert Client(lq.url, token).queues() == []
+        assert Client(lq.url, token, retries=0).queues() == []
         assert lq.client.queues() == []
     finally:
         for connection in flood:
             connection.close()
-    wait_until(lambda: Client(lq.url, token).queues() == [])
+    wait_until(lambda: Client(lq.url, token, retries=0).queues() == [])
     assert lq.stop().code == 0

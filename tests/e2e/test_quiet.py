@@ -57,7 +57,7 @@ def test_no_secret_token_or_payload_is_ever_logged(
     endpoint.on("/later", lambda _: FAILED)
     client, target = daemon.client, endpoint.url()
     token = client.create_token("web", ["admin"])["token"]
-    remote = Client(daemon.url, token)
+    remote = Client(daemon.url, token, retries=0)
     private = {"Authorization": "Bearer header-canary"}
     remote.push("q", b"body-canary", target=target, key="k", headers=private)
     endpoint.next()
@@ -73,7 +73,7 @@ def test_no_secret_token_or_payload_is_ever_logged(
     unvalidated = remote.push("q", b"body-canary", target=endpoint.url("/unvalidated"))["id"]
 
     for stranger, refused in (
-        (Client(daemon.url, "lq_guess-canary"), {}),
+        (Client(daemon.url, "lq_guess-canary", retries=0), {}),
         (remote, {"retry": "body-canary"}),
         (remote, {"headers": {"x-lq-id": "header-canary"}}),
     ):

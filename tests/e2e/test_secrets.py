@@ -211,7 +211,7 @@ def test_what_is_secret_is_found_nowhere(start: Start, endpoint: Endpoint) -> No
     endpoint.on("/fails", lambda _: Answer(500, b"said-canary", {"x-lq-retry": "no"}))
     endpoint.on("/later", lambda _: FAILED)
     token = daemon.client.create_token("web", ["admin"])["token"]
-    remote = Client(daemon.url, token)
+    remote = Client(daemon.url, token, retries=0)
     private = {"Authorization": "Bearer header-canary", "X-Customer": "header-canary"}
     ids = []
     for path in ("/", "/fails", "/later"):

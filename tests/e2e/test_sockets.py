@@ -66,7 +66,7 @@ def test_the_owner_on_the_socket_needs_no_token_and_tcp_does(
     assert over_tcp(lq, "/readyz") == (200, {"status": "ok"})
 
     token = lq.client.create_token("web", ["push"])["token"]
-    remote = Client(lq.url, token)
+    remote = Client(lq.url, token, retries=0)
     remote.push("q", b"1", target=endpoint.url())
     assert endpoint.next().body == b"1"
     with pytest.raises(ApiError) as refusal:
@@ -74,11 +74,11 @@ def test_the_owner_on_the_socket_needs_no_token_and_tcp_does(
     assert refusal.value.status == 403
     assert lq.stop().code == 0
     lq.start()
-    Client(lq.url, token).push("q", b"2", target=endpoint.url())
+    Client(lq.url, token, retries=0).push("q", b"2", target=endpoint.url())
     assert endpoint.next().body == b"2"
     lq.client.revoke_token("web")
     with pytest.raises(ApiError) as refusal:
-        Client(lq.url, token).push("q", b"3", target=endpoint.url())
+        Client(lq.url, token, retries=0).push("q", b"3", target=endpoint.url())
     assert refusal.value.status == 401
 
 

@@ -25,8 +25,8 @@ LAYERS = (
     ("lq.exposure",),
     ("lq.daemon.cipher",),
     ("lq.daemon", "lq.daemon.egress", "lq.daemon.wheel", "lq.daemon.events", "lq.daemon.secret"),
-    ("lq.client", "lq.render", "lq.sdk"),
-    ("lq.render_schedules",),
+    ("lq.client", "lq.render"),
+    ("lq.render_schedules", "lq.sdk"),
     ("lq.daemon.store", "lq.daemon.targets", "lq.daemon.endpoints", "lq.daemon.auth"),
     ("lq.daemon.lanes",),
     ("lq.daemon.resolve", "lq.daemon.scheduler", "lq.daemon.dispatcher"),
@@ -43,7 +43,7 @@ LAYERS = (
 """From the bottom up. A package stands for the modules in it that are not named themselves."""
 
 FOLDERS = (
-    *("lq.cron", "lq.config", "lq.wire", "lq.sdk", "lq.commands"),
+    *("lq.cron", "lq.config", "lq.wire", "lq.client", "lq.sdk", "lq.commands"),
     *("lq.daemon.store", "lq.daemon.targets", "lq.daemon.api", "lq.daemon.panel"),
 )
 

@@ -1,0 +1,464 @@
+"""Each verb of the API, once: what it asks, and how its answer is read.
+
+Owns: the paths and parameters. Does no input or output: a verb is a generator that yields the
+steps to ask and gets the JSON of each answer back, and both clients carry the same ones out.
+A refusal is raised inside it, where it can be caught.
+It imports neither asyncio nor msgspec nor rich, because `lq push` waits for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Mapping, Sequence
+from json import dumps
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Unpack
+from urllib.parse import quote, urlencode
+
+from lq.client.errors import ApiError, NotFoundError
+from lq.client.options import (
+    LEFT_OUT,
+    duration,
+    option_headers,
+    payload_of,
+)
+from lq.errors import ValidationError
+from lq.exchange import Request
+
+if TYPE_CHECKING:
+    from lq.client.keywords import PushOptions, QueueSettings, ScheduleOptions
+
+Json = dict[str, Any]
+T = TypeVar("T")
+API = "/api/v1"
+IDEMPOTENCY_KEY = "Idempotency-Key"
+
+
+class ByKey(NamedTuple):
+    """Names an item by its queue and key, where others name it by its id."""
+
+    queue: str
+    key: str
+
+
+Ref = str | ByKey
+
+
+class Step(NamedTuple):
+    """One request, and what its answer is.
+
+    Shape: `shape` is what the JSON is; a status in `answers` is one though it is no success.
+    To a `keyed` request an Idempotency-Key may be added, so that it can be repeated.
+    """
+
+    request: Request
+    shape: type = dict
+    answers: tuple[int, ...] = ()
+    keyed: bool = False
+
+
+Plan = Generator[Step, Any, T]
+"""A verb under way: yields steps, gets the JSON of their answers, and returns what it came to."""
+
+
+class Verbs:
+    """The verbs. `ref` of an item is its id, or `ByKey`; of a schedule its id (`sch_…`) or key."""
+
+    # Items
+
+    def push(
+        self,
+        queue: str,
+        payload: bytes = b"",
+        *,
+        json: object = LEFT_OUT,
+        idempotency_key: str | None = LEFT_OUT,
+        **options: Unpack[PushOptions],
+    ) -> Plan[Json]:
+        """Add an item to a queue; `outcome` in the answer tells what its key did.
+
+        Shape: the payload is bytes, or any value that `json` can say. A client that retries makes
+        an idempotency key for each call, so that no repetition pushes twice. One that is given
+        makes calls the same push for 24 hours; with None there is no key, and the call is repeated
+        only where the daemon cannot have got it or has refused it for the moment.
+        """
+        headers = _new_headers(options)
+        body = payload_of(payload, json, headers)
+        path = f"{API}{_queue(queue)}/items"
+        return _make(path, headers, body, idempotency_key)
+
+    def item(self, ref: Ref) -> Plan[Json]:
+        """Show an item with its payload; by key only while it is unprocessed."""
+        return _ask("GET", _item(ref))
+
+    def find(self, ref: Ref) -> Plan[Json]:
+        """Show an item; by key also the one that finished last, when none is unprocessed."""
+        try:
+            return (yield from self.item(ref))
+        except NotFoundError:
+            if isinstance(ref, str):
+                raise
+            finished = yield from self._last_finished(ref)
+            if finished is None:
+                raise
+            return (yield from self.item(finished))
+
+    def cancel(self, ref: Ref) -> Plan[Json]:
+        """End an unprocessed item; if it runs, nothing follows its present attempt."""
+        return _ask("DELETE", _item(ref))
+
+    def edit(
+        self,
+        ref: Ref,
+        payload: bytes = b"",
+        *,
+        json: object = LEFT_OUT,
+        **options: Unpack[PushOptions],
+    ) -> Plan[Json]:
+        """Change a waiting item; what is not given stays, an empty payload too."""
+        headers = option_headers(options)
+        body = payload_of(payload, json, headers)
+        return _ask("PATCH", _item(ref), headers, body)
+
+    def run(self, ref: Ref) -> Plan[Json]:
+        """Make a waiting item due now."""
+        found = yield from self._id(ref, self.item)
+        return (yield from _ask("POST", f"{_item(found)}/run"))
+
+    def retry(self, ref: Ref) -> Plan[Json]:
+        """Make a finished item wait again, with a fresh budget."""
+        found = yield from self._id(ref, self.find)
+        return (yield from _ask("POST", f"{_item(found)}/retry"))
+
+    def attempts(self, ref: Ref) -> Plan[list[Json]]:
+        """List what is remembered of each attempt, oldest first."""
+        found = yield from self._id(ref, self.find)
+        answer = yield from _ask("GET", f"{_item(found)}/attempts")
+        return list(answer["attempts"])
+
+    def items(
+        self,
+        queue: str | None = None,
+        *,
+        state: str | None = None,
+        label: str | None = None,
+        key: str | None = None,
+        schedule: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Plan[Json]:
+        """List a page of unfinished items: `items`, and the `cursor` of the next page.
+
+        Shape: `schedule` is the id of the one that made them.
+        """
+        base = "" if queue is None else _queue(queue)
+        wanted = {
+            **{"state": state, "label": label, "key": key, "schedule": schedule},
+            **{"limit": limit, "cursor": cursor},
+        }
+        return _ask("GET", f"{API}{base}/items{_query(wanted)}")
+
+    def history(
+        self,
+        *,
+        queue: str | None = None,
+        state: str | None = None,
+        label: str | None = None,
+        key: str | None = None,
+        schedule: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Plan[Json]:
+        """List a page of finished items, newest first: `items`, and the `cursor` of the next.
+
+        Shape: `since` and `until` are RFC 3339 instants, `schedule` is an id.
+        """
+        wanted = {
+            **{"queue": queue, "state": state, "label": label, "key": key, "schedule": schedule},
+            **{"from": since, "to": until, "limit": limit, "cursor": cursor},
+        }
+        return _ask("GET", f"{API}/history{_query(wanted)}")
+
+    # Schedules
+
+    def create_schedule(
+        self,
+        rule: str,
+        queue: str,
+        payload: bytes = b"",
+        *,
+        json: object = LEFT_OUT,
+        idempotency_key: str | None = LEFT_OUT,
+        **options: Unpack[ScheduleOptions],
+    ) -> Plan[Json]:
+        """Make a schedule, or bring the one with its key to this; `outcome` tells which.
+
+        Shape: `rule` is a cron expression, a nickname such as "@daily", or an interval ("E=90s").
+        Payload and idempotency key are as of a push.
+        """
+        headers = {"x-lq-schedule": rule, "x-lq-queue": queue, **_new_headers(options)}
+        body = payload_of(payload, json, headers)
+        return _make(f"{API}/schedules", headers, body, idempotency_key)
+
+    def schedules(
+        self, *, queue: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Plan[Json]:
+        """List a page of schedules, by key: `items`, and the `cursor` of the next page."""
+        query = _query({"queue": queue, "limit": limit, "cursor": cursor})
+        return _ask("GET", f"{API}/schedules{query}")
+
+    def schedule(self, ref: str) -> Plan[Json]:
+        """Show a schedule with its payload."""
+        return _ask("GET", _schedule(ref))
+
+    def edit_schedule(
+        self,
+        ref: str,
+        payload: bytes = b"",
+        *,
+        json: object = LEFT_OUT,
+        rule: str | None = None,
+        queue: str | None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> Plan[Json]:
+        """Change a schedule; what is not given stays, an empty payload too."""
+        given = {"x-lq-schedule": rule, "x-lq-queue": queue}
+        headers = {name: text for name, text in given.items() if text is not None}
+        headers |= option_headers(options)
+        body = payload_of(payload, json, headers)
+        return _ask("PATCH", _schedule(ref), headers, body)
+
+    def delete_schedule(self, ref: str) -> Plan[Json]:
+        """Forget a schedule; items it has made stay."""
+        return _ask("DELETE", _schedule(ref))
+
+    def run_schedule(self, ref: str) -> Plan[Json]:
+        """Make an item of a schedule now, besides its planned ones; the answer is the item."""
+        path = yield from self._by_id(ref)
+        return (yield from _ask("POST", f"{path}/run"))
+
+    def pause_schedule(self, ref: str) -> Plan[Json]:
+        """Let a schedule make no items until it is resumed."""
+        path = yield from self._by_id(ref)
+        return (yield from _ask("POST", f"{path}/pause"))
+
+    def resume_schedule(self, ref: str) -> Plan[Json]:
+        """Let a schedule go on from now."""
+        path = yield from self._by_id(ref)
+        return (yield from _ask("POST", f"{path}/resume"))
+
+    def schedule_next(
+        self, ref: str, count: int | None = None, since: str | None = None
+    ) -> Plan[list[str]]:
+        """List the next times of a schedule, from an RFC 3339 instant or from now on."""
+        query = _query({"count": count, "from": since})
+        path = yield from self._by_id(ref)
+        answer = yield from _ask("GET", f"{path}/next{query}")
+        return list(answer["times"])
+
+    def cron(
+        self,
+        expr: str,
+        tz: str | None = None,
+        since: str | None = None,
+        count: int | None = None,
+    ) -> Plan[Json]:
+        """Tell what a rule means and when it fires, without storing it."""
+        query = _query({"expr": expr, "tz": tz, "from": since, "count": count})
+        return _ask("GET", f"{API}/cron{query}")
+
+    # Queues
+
+    def queues(self) -> Plan[list[Json]]:
+        """List all queues with their counts and settings, by name."""
+        return _ask_list(f"{API}/queues")
+
+    def queue(self, name: str) -> Plan[Json]:
+        """Show a queue with its counts and settings."""
+        return _ask("GET", f"{API}{_queue(name)}")
+
+    def edit_queue(self, name: str, **settings: Unpack[QueueSettings]) -> Plan[Json]:
+        """Change settings of a queue, and make it if need be; None takes a setting away."""
+        wanted = {"pausedUntil" if k == "paused_until" else k: v for k, v in settings.items()}
+        return _ask_document("PATCH", f"{API}{_queue(name)}", wanted)
+
+    def delete_queue(self, name: str, *, force: bool = False) -> Plan[int]:
+        """Forget a queue and its settings; by force its waiting items too: how many there were."""
+        path = f"{API}{_queue(name)}{_query({'force': 1 if force else None})}"
+        return int((yield from _ask("DELETE", path))["cancelled"])
+
+    def pause(self, name: str, until: str | None = None) -> Plan[Json]:
+        """Start no item of a queue until it is resumed, or an instant, or for a duration."""
+        return _ask("POST", f"{API}{_queue(name)}/pause{_query({'until': until})}")
+
+    def resume(self, name: str) -> Plan[Json]:
+        """Let a paused queue go on."""
+        return _ask("POST", f"{API}{_queue(name)}/resume")
+
+    # The daemon
+
+    def create_token(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        queues: Sequence[str] = (),
+        expires: str | None = None,
+    ) -> Plan[Json]:
+        """Make a token; the answer's `token` is the only time it is ever shown.
+
+        Shape: `queues` are shell patterns, none means all; `expires` is an instant or a duration.
+        """
+        wanted: Json = {"name": name, "scopes": [*scopes], "queues": [*queues]}
+        if expires is not None:
+            wanted["expires"] = expires
+        return _ask_document("POST", f"{API}/tokens", wanted)
+
+    def tokens(self) -> Plan[list[Json]]:
+        """List all tokens, without the tokens themselves."""
+        return _ask_list(f"{API}/tokens")
+
+    def alerts(self) -> Plan[list[Json]]:
+        """List the alerts of lq.toml, with what is `wrong` by each."""
+        return _ask_list(f"{API}/alerts")
+
+    def test_alert(self, name: str) -> Plan[Json]:
+        """Send a test message to the receiver of an alert: the item that brings it."""
+        return _ask("POST", f"{API}/alerts/{_quoted('name', name)}/test")
+
+    def revoke_token(self, name: str) -> Plan[Json]:
+        """Make a token worthless at once."""
+        return _ask("DELETE", f"{API}/tokens/{_quoted('name', name)}")
+
+    def secret(self) -> Plan[Json]:
+        """Show the signing `secret`, `webhookSecret` for Standard Webhooks, and `older` ones.
+
+        Shape: each of `older`, if there are any, has the same two, and `until`.
+        """
+        return _ask("GET", f"{API}/secret")
+
+    def rotate_secret(self, overlap_ms: int | None = None) -> Plan[Json]:
+        """Make a new signing secret; the old one stays valid for the overlap, a day by default."""
+        query = _query({"overlap": duration(overlap_ms)})
+        return _ask("POST", f"{API}/secret/rotate{query}")
+
+    def revoke_old_secrets(self) -> Plan[Json]:
+        """Let all signing secrets but the newest retire now."""
+        return _ask("POST", f"{API}/secret/revoke-old")
+
+    def reload(self, *, dry: bool = False) -> Plan[Json]:
+        """Apply lq.toml as it is now, or only tell what that would change."""
+        return _ask("POST", f"{API}/reload{_query({'dry': 1 if dry else None})}")
+
+    def info(self) -> Plan[Json]:
+        """Tell the daemon's `version` and `now`, and to an admin its `dataDir` and `pid`."""
+        return _ask("GET", f"{API}/info")
+
+    def healthz(self) -> Plan[Json]:
+        """Tell whether the daemon works: `status`, and `reasons` if that is not "ok"."""
+        return _ask("GET", "/healthz", answers=(503,))
+
+    def ready(self) -> Plan[Json]:
+        """Tell whether it can take items now: `status`, and `reasons` if that is not "ok"."""
+        return _ask("GET", "/readyz", answers=(503,))
+
+    def openapi(self) -> Plan[Json]:
+        """Describe the API, in OpenAPI 3.1."""
+        return _ask("GET", "/openapi.json")
+
+    # Steps that several verbs take
+
+    def _last_finished(self, ref: ByKey) -> Plan[str | None]:
+        """The item with this key that finished last; None for a token that may not see history."""
+        try:
+            found = (yield from self.history(queue=ref.queue, key=ref.key, limit=1))["items"]
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return None
+        return str(found[0]["id"]) if found else None
+
+    def _by_id(self, ref: str) -> Plan[str]:
+        """The path of a schedule by its id, where there is none by key."""
+        return _schedule(ref if _is_schedule_id(ref) else (yield from self.schedule(ref))["id"])
+
+    def _id(self, ref: Ref, look_up: Callable[[ByKey], Plan[Json]]) -> Plan[str]:
+        return ref if isinstance(ref, str) else str((yield from look_up(ref))["id"])
+
+
+def _ask(
+    method: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+    *,
+    answers: tuple[int, ...] = (),
+    keyed: bool = False,
+) -> Plan[Json]:
+    request = Request(method, path, headers or {}, body)
+    answer: Json = yield Step(request, answers=answers, keyed=keyed)
+    return answer
+
+
+def _new_headers(options: PushOptions | ScheduleOptions) -> dict[str, str]:
+    """The headers of something new, of which no labels need not be taken away."""
+    headers = option_headers(options)
+    if not options.get("labels"):
+        headers.pop("x-lq-label", None)
+    return headers
+
+
+def _ask_list(path: str) -> Plan[list[Json]]:
+    answer: list[Json] = yield Step(Request("GET", path), list)
+    return answer
+
+
+def _ask_document(method: str, path: str, value: Mapping[str, object]) -> Plan[Json]:
+    return _ask(method, path, {"Content-Type": "application/json"}, dumps(value).encode())
+
+
+def _make(path: str, headers: dict[str, str], body: bytes, key: str | None) -> Plan[Json]:
+    """Ask for something new; a repetition makes no second one."""
+    if key is not LEFT_OUT and key is not None:
+        headers[IDEMPOTENCY_KEY] = key
+    return _ask("POST", path, headers, body, keyed=key is LEFT_OUT)
+
+
+def _query(wanted: Mapping[str, str | int | None]) -> str:
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _queue(name: str) -> str:
+    return f"/queues/{_quoted('queue', name)}"
+
+
+def _item(ref: Ref) -> str:
+    if isinstance(ref, str):
+        return f"{API}/items/{_quoted('id', ref)}"
+    return f"{API}{_queue(ref.queue)}/items/byKey/{_quoted('key', ref.key)}"
+
+
+def _schedule(ref: str) -> str:
+    if _is_schedule_id(ref):
+        return f"{API}/schedules/{_quoted('id', ref)}"
+    return f"{API}/schedules/byKey/{_quoted('key', ref)}"
+
+
+def _is_schedule_id(ref: str) -> bool:
+    # All of it, because a key may begin like an id.
+    return re.fullmatch("sch_[0-9a-f]{32}", ref) is not None
+
+
+def _quoted(name: str, text: str) -> str:
+    """An argument percent-encoded whole.
+
+    Raises: ValidationError naming it, when it is empty (its path would be another one's) or
+    not UTF-8 text.
+    """
+    if not text:
+        raise ValidationError.of(name, "must not be empty")
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise ValidationError.of(name, "must be UTF-8 text") from None
