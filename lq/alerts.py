@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lq.model import OutcomeKind, Settlement, State
+from lq.scriptlets import PREFIX
 from lq.when import format_duration, format_instant
 
 TARGET: Final = "alert:"
@@ -26,7 +27,6 @@ TARGET: Final = "alert:"
 QUEUE: Final = "alerts"
 """The queue of those jobs."""
 
-_SCRIPTLET: Final = "scriptlet:"
 _SHOWN_LINES: Final = 20
 _MOST_LONG_JOBS: Final = 100
 _NEVER: Final = 1 << 62
@@ -84,7 +84,7 @@ class Rule(Struct, frozen=True, kw_only=True):
         Shape: "schedule nightly", "scriptlet backup" or "queue mail"; `schedule` is the key, or
         else the id, of the schedule that made the job.
         """
-        scriptlet = notice.target.removeprefix(_SCRIPTLET)
+        scriptlet = notice.target.removeprefix(PREFIX)
         names = {
             "schedule": (schedule, self.schedules),
             "scriptlet": (scriptlet if scriptlet != notice.target else None, self.scriptlets),
@@ -237,7 +237,7 @@ def _may_watch(rule: Rule, queue: str, target: str, schedule: str | None) -> boo
         return True
     if schedule is not None and rule.schedules:
         return True
-    name = target.removeprefix(_SCRIPTLET)
+    name = target.removeprefix(PREFIX)
     return name != target and any(fnmatchcase(name, pattern) for pattern in rule.scriptlets)
 
 

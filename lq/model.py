@@ -236,7 +236,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     Shape: `error` is one line for people, beginning with a stable word (`timeout`, `closed`,
     `dns_error`, `tls_error`, `protocol_error`, `incomplete_response`, `redirect`, `status`).
-    `body` holds at most the first 64 KiB of the answer; `truncated` says there was more.
+    `body` holds at most the first 64 KiB of the answer; `truncated` says there was more. Of a
+    scriptlet, `status` is the exit code, `body` what it wrote to stdout, the end of it, too, and
+    `log` what it wrote to both streams, if it wrote to stderr.
     """
 
     kind: OutcomeKind
@@ -245,6 +247,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = MappingProxyType({})
     body: bytes = b""
     truncated: bool = False
+    log: bytes = b""
     retry_after_ms: int | None = None
 
 
@@ -311,6 +314,31 @@ class Attempt(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = MappingProxyType({})
     body: bytes = b""
     truncated: bool = False
+    log: bytes = b""
+
+
+class Process(Struct, frozen=True):
+    """A process as it can be told from any other: pids are given again, also after a boot.
+
+    Shape: `started` is in clock ticks since the boot that `boot` names; 0 and "" where the system
+    does not tell.
+    """
+
+    pid: int
+    started: int
+    boot: str
+
+
+class LogPart(Struct, frozen=True):
+    """A part of what a scriptlet has written.
+
+    Shape: `offset` is where the next part begins; `running` is False when none will come.
+    """
+
+    attempt: int
+    data: bytes
+    offset: int
+    running: bool
 
 
 class ById(Struct, frozen=True):

@@ -45,9 +45,11 @@ from lq.config.kinds import (
     words_of,
 )
 from lq.config.schedules import FileSchedule, read_schedules
+from lq.config.scriptlets import FOLDER, read_scriptlets
 from lq.config.secrets import REDACT, SECRETS, Secrets
 from lq.errors import ConfigError
 from lq.model import QueueSettings
+from lq.scriptlets import Scriptlet
 from lq.wire import check_queue
 
 __all__ = [
@@ -139,6 +141,7 @@ class Config(Struct, frozen=True, kw_only=True):
     history: HistoryConfig = HistoryConfig()
     queues: Mapping[str, QueueSettings] = MappingProxyType({})
     schedules: tuple[FileSchedule, ...] = ()
+    scriptlets: Mapping[str, Scriptlet] = MappingProxyType({})
     alerts: tuple[Rule, ...] = ()
     mail: Mail = Mail()
     watch: WatchConfig = WatchConfig()
@@ -262,11 +265,11 @@ _SEE = "lq.toml.example shows every key with its default."
 def differences(old: Config, new: Config) -> tuple[str, ...]:
     """The dotted keys whose values differ, but those that a running daemon follows.
 
-    Shape: it follows schedules and alerts, and another certificate where it has one.
+    Shape: it follows schedules, scriptlets and alerts, and another certificate where it has one.
     """
     found = []
     for name in Config.__struct_fields__:
-        if name in {"schedules", "alerts", "origin", "path"}:
+        if name in {"schedules", "scriptlets", "alerts", "origin", "path"}:
             continue
         before, after = getattr(old, name), getattr(new, name)
         if name == "tls" and bool(before.cert) == bool(after.cert):
@@ -290,6 +293,7 @@ class _Settings:
         self.origin = {".".join(path): "default" for path in _KINDS}
         self.queues: dict[str, None] = {}  # an ordered set: a table may be empty
         self.schedules: tuple[FileSchedule, ...] = ()
+        self.scriptlets: Mapping[str, Scriptlet] = MappingProxyType({})
         self.alerts: tuple[Rule, ...] = ()
 
     def add_file(self, source: paths.Source) -> None:
@@ -305,6 +309,8 @@ class _Settings:
             return f"{source.path}:{lines.get(path, 1)}"
 
         self.schedules = read_schedules(table.pop("schedules", []), where)
+        folder = source.path.absolute().parent / FOLDER
+        self.scriptlets = read_scriptlets(table.pop("scriptlets", {}), where, folder)
         self.alerts = read_alerts(table.pop("alerts", []), where)
         for path, value in _flat(table, refuse):
             kind = _QUEUE.get(path[2]) if path[0] == "queues" else _KINDS.get(path)
@@ -362,6 +368,7 @@ class _Settings:
             **members,
             queues=MappingProxyType(queues),
             schedules=self.schedules,
+            scriptlets=MappingProxyType(dict(self.scriptlets)),
             alerts=self.alerts,
             origin=MappingProxyType(self.origin),
             path=file,
@@ -414,9 +421,10 @@ def _flat(
 
 def _refuse_misspelt(variable: str) -> None:
     """Raise when a variable that is not ours looks as if it were meant for us."""
-    if found := re.match(r"LQ_(SCHEDULE|ALERT)S?(_|$)", variable):
-        array = f"[[{found[1].lower()}s]]"
-        raise ConfigError(f"{variable}: unknown variable; {array} are in lq.toml alone")
+    if found := re.match(r"LQ_(SCHEDULE|SCRIPTLET|ALERT)S?(_|$)", variable):
+        name = f"{found[1].lower()}s"
+        where = f"[{name}.NAME]" if name == "scriptlets" else f"[[{name}]]"
+        raise ConfigError(f"{variable}: unknown variable; {where} are in lq.toml alone")
     near = difflib.get_close_matches(variable, _VARIABLES, 1, 0.85)
     of_a_table = any(variable.startswith(f"LQ_{name}_".upper()) for name in (*_TABLES, "queues"))
     if near or of_a_table:
@@ -435,6 +443,7 @@ def _suggestion(path: KeyPath) -> str:
     if not table:
         here |= {other: f"[{other}]" for other in (*_TABLES, "queues")}
         here |= {name: f"[[{name}]]" for name in ("schedules", "alerts")}
+        here["scriptlets"] = "[scriptlets.NAME]"
     near = [here[other] for other in difflib.get_close_matches(name, here, 1)]
     near = near or [_named(other) for other in _KINDS if other[-1] == name]
     if near:

@@ -24,6 +24,7 @@ from lq.daemon.lanes import Lanes
 from lq.daemon.store import ClaimRequest, Store
 from lq.errors import StorageFull, Unavailable
 from lq.model import Outcome, OutcomeKind, Run, Settlement, State
+from lq.scriptlets import name_of
 from lq.when import format_duration
 
 log = logging.getLogger(__name__)
@@ -273,11 +274,15 @@ class Dispatcher:
             log.error("a run could not be settled: %s", error)
 
     async def _work(self, run: Run) -> None:
-        called = False
+        called = detached = False
         try:
             end = await self._refusal(run)
             if end is None:
                 called = True
+                if name_of(run.job.target) is not None:
+                    # It may take hours: its queue's slot it keeps, that of all queues it does not.
+                    self._lanes.detach()
+                    detached = True
                 end = await self._call(run)
         except asyncio.CancelledError:
             now, job = self._clock.now(), run.job
@@ -292,7 +297,8 @@ class Dispatcher:
             failed = Outcome(kind=OutcomeKind.FAILED, error=text)
             end = decide(run, failed, self._clock.now(), self._curve, self._chance)
         finally:
-            self._lanes.release(run.job.queue, self._clock.now())
+            free = self._lanes.unpark if detached else self._lanes.release
+            free(run.job.queue, self._clock.now())
         await self._settle(end)
 
     async def _refusal(self, run: Run) -> Settlement | None:

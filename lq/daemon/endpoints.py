@@ -183,7 +183,7 @@ class Endpoints:
         await asyncio.gather(*self._probes, return_exceptions=True)
 
     def _needs_validation(self, job: Job) -> bool:
-        if not job.validate:
+        if not job.validate or not job.target.startswith("http"):
             return False
         queue = self._queues.get(job.queue)
         if ((queue and queue.validate) or self._settings.default) == "none":

@@ -32,6 +32,7 @@ from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.schedules import Schedules
 from lq.daemon.secret import Ring
 from lq.daemon.store import Store
+from lq.daemon.targets.scriptlet import ScriptletTarget
 from lq.errors import (
     ConfigError,
     ConfigInvalid,
@@ -43,9 +44,11 @@ from lq.errors import (
 from lq.model import (
     Attempt,
     ById,
+    ByKey,
     Edit,
     Job,
     JobFilter,
+    LogPart,
     NewJob,
     Page,
     Principal,
@@ -60,6 +63,7 @@ from lq.model import (
     State,
     Token,
 )
+from lq.scriptlets import Registry
 from lq.when import forget_zones
 
 T = TypeVar("T")
@@ -97,6 +101,8 @@ class Engine:
         resolver: Resolver,
         firer: Firer,
         alerts: Alerts,
+        scriptlets: Registry,
+        local: ScriptletTarget,
         load_config: Callable[[], Config],
         prepare: Callable[[Config], Callable[[], None]],
         entropy: Callable[[int], bytes] = os.urandom,
@@ -115,6 +121,8 @@ class Engine:
         self._resolver = resolver
         self._firer = firer
         self.alerts = alerts
+        self.scriptlets = scriptlets
+        self._local = local
         self.schedules = Schedules(
             store=store,
             clock=clock,
@@ -137,6 +145,10 @@ class Engine:
     async def start(self) -> None:
         """Give back orphans, and tell lanes and scheduler what the store holds."""
         await self.alerts.start(self._config.alerts)  # first: an orphan may end here
+        if left := await self._store.processes():
+            # Before anything of theirs can run again.
+            number = await self._local.end_leftovers(left)
+            log.warning("%d scriptlets were running still when lq last ended; ended them", number)
         await self._dispatcher.recover()
         self._keyring = auth.Keyring(await self._store.tokens())
         now = self._clock.now()
@@ -205,9 +217,40 @@ class Engine:
         self._refuse_when_stopping()
         now = self._clock.now()
         job = _found(await self._writing(self._store.cancel(ref, now)), ref)
+        await self._stop_scriptlets(job, ref)
         self._publish("cancel", job)
         self._lanes.expect(job.queue, now, now)  # a successor of its key may start now
         return job
+
+    async def _stop_scriptlets(self, job: Job, ref: Ref) -> None:
+        """End the run of a job that was cancelled; by a key, that may be another one besides."""
+        self._local.stop(job.id)
+        if isinstance(ref, ByKey):
+            for running in self._local.running:
+                other = await self._store.get(ById(running))
+                if other is not None and other.state is State.CANCELLED:
+                    self._local.stop(running)
+
+    async def logs(self, ref: Ref, attempt: int | None, offset: int, wait_ms: int) -> LogPart:
+        """What an attempt has written from an offset on; waits for more while it runs.
+
+        Shape: of the last attempt, if none is named. Raises: NotFound.
+        """
+        job = _found(await self._store.get(ref), ref)
+        number = attempt
+        if number is None:
+            running = job.state is State.RUNNING
+            number = job.attempt if running or job.state is State.COMPLETED else job.failures
+        if live := self._local.logs.find(job.id, number):
+            await live.beyond(offset, wait_ms / 1000)
+            data, beyond = live.both.read(offset)
+            return LogPart(number, data, beyond, running=not live.ended)
+        attempts = _found(await self._store.attempts(ById(job.id)), ref)
+        found = next((one for one in reversed(attempts) if one.n == number), None)
+        if found is None:
+            raise NotFound(f"item {job.id} has no attempt {number}", hint="they count from 1")
+        text = found.log or found.body
+        return LogPart(number, text[offset:], max(len(text), offset), found.outcome is None)
 
     async def edit(self, ref: Ref, edit: Edit) -> Job:
         """Change or reschedule a waiting job.
@@ -378,6 +421,7 @@ class Engine:
             if not dry:
                 use()
                 self.alerts.follow(config.alerts)
+                self.scriptlets.follow(config.scriptlets)
                 await self._firer.look_up_zones()
             return Reload(tuple(changes), restart)
 

@@ -3,8 +3,8 @@
 Owns one Lane per queue and the slots in use. Pure: no clock, no asyncio; whoever changes
 something passes `now`, and learns through `wake` and `set_timer` what follows from it.
 
-Invariant: `running` of a lane never exceeds its concurrency by a claim, the sum never the
-cap; and a lane is in `_ripe` exactly when it could start a job it believes to be due. No more
+Invariant: `running` of a lane never exceeds its concurrency by a claim, the sum of those that
+have a slot never the cap; and a lane is in `_ripe` exactly when it could start a job it believes to be due. No more
 than MOST_ASIDE slots are lent while their jobs wait.
 """
 
@@ -113,6 +113,16 @@ class Lanes:
         self._aside -= 1
         self._share(1)
         return self.running <= self._cap
+
+    def detach(self) -> None:
+        """Let a job of some queue run on without its slot: it takes long, and calls nobody."""
+        self._share(-1)
+
+    def unpark(self, name: str, now: int) -> None:
+        """A job of this queue that ran without a slot has ended."""
+        lane = self.lane(name)
+        lane.running -= 1
+        self._judge(lane, now)
 
     def requests(self, now: int) -> list[tuple[ClaimRequest, int]]:
         """Share the free slots among the lanes that can use them, and take them.

@@ -48,11 +48,14 @@ from lq.daemon.store.sqlite import open_store as open_sqlite
 from lq.daemon.targets.alert import AlertTarget
 from lq.daemon.targets.connect import is_this_machine, tls_context
 from lq.daemon.targets.http import HttpTarget
+from lq.daemon.targets.kinds import ByKind
 from lq.daemon.targets.names import GetAddrInfo
 from lq.daemon.targets.request import Signer
+from lq.daemon.targets.scriptlet import ScriptletTarget
 from lq.daemon.watch import Ping
 from lq.errors import ConfigError, RequestError, StartError
 from lq.model import Job
+from lq.scriptlets import Registry, name_of
 
 log = logging.getLogger("lq")
 
@@ -145,6 +148,8 @@ async def daemon(
         most = config.dispatch.concurrency
         out = HttpTarget(signer, egress, clock, authorities, getaddrinfo, most_idle=most)
         target = await opened.enter_async_context(out)
+        scriptlets = Registry(config.scriptlets)
+        local = ScriptletTarget(scriptlets.find, store.put_process)
         endpoints = Endpoints(config.validate, config.queues, ring, target.head, clock)
         opened.push_async_callback(endpoints.close)
         scheduler = Scheduler(clock, store, config.history.keep_ms)
@@ -161,7 +166,7 @@ async def daemon(
             store=store,
             lanes=lanes,
             endpoints=endpoints,
-            target=AlertTarget(target, rule_of, config.mail, host),
+            target=AlertTarget(ByKind(target, local), rule_of, config.mail, host),
             events=events,
             clock=clock,
             curve=Curve(retry.base_ms, retry.factor, retry.cap_ms, retry.jitter),
@@ -170,7 +175,7 @@ async def daemon(
             expect_expiry=scheduler.expect_expiry,
             wake=claimable,
         )
-        resolver = Resolver(config, egress, os.urandom)
+        resolver = Resolver(config, egress, scriptlets, os.urandom)
         firer = Firer(
             store=store,
             clock=clock,
@@ -200,6 +205,8 @@ async def daemon(
             resolver=resolver,
             firer=firer,
             alerts=alerts,
+            scriptlets=scriptlets,
+            local=local,
             load_config=load_config or (lambda: config),
             prepare=partial(_prepare, egress, certificate),
         )
@@ -266,7 +273,7 @@ def _egress(config: Config) -> Egress:
     if config.port:
         egress.protect(config.port, is_this_machine)
     for name, settings in config.queues.items():
-        if settings.target is not None:
+        if settings.target is not None and name_of(settings.target) is None:
             where = config.origin.get(f"queues.{name}.target", "lq.toml")
             _refuse_closed(egress, settings.target, f"{where}: [queues.{name}] target")
     if config.watch.ping is not None:

@@ -19,6 +19,7 @@ from lq.daemon.egress import Egress, parse_target
 from lq.daemon.store import ResolvedEdit
 from lq.errors import Conflict, Issue, ValidationError
 from lq.model import Edit, NewJob, Push, Queue, QueueEdit, QueueSettings, RetryPolicy
+from lq.scriptlets import TIMEOUT_MS, Registry, name_of
 from lq.when import MAX_MS
 
 _MOST_TARGETS = 10_000
@@ -28,8 +29,15 @@ _NO_SETTINGS = QueueSettings()
 class Resolver:
     """Knows the configuration, and of each queue what is stored for it."""
 
-    def __init__(self, config: Config, egress: Egress, entropy: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        egress: Egress,
+        scriptlets: Registry,
+        entropy: Callable[[int], bytes],
+    ) -> None:
         self._config = config
+        self._scriptlets = scriptlets
         self._egress = egress
         self._entropy = entropy
         self._stored: dict[str, QueueSettings] = {}
@@ -125,7 +133,7 @@ class Resolver:
             target=target,
             method=push.method or settings.method or "POST",
             retry=push.retry or settings.retry or RetryPolicy(self._config.retry.retries),
-            timeout_ms=push.timeout_ms or settings.timeout_ms or self._config.dispatch.timeout_ms,
+            timeout_ms=push.timeout_ms or self._timeout_ms(target, settings),
             payload=push.payload,
             content_type=push.content_type,
             headers=_headers(settings.headers, push.headers),
@@ -139,6 +147,15 @@ class Resolver:
             traceparent=push.traceparent,
             tracestate=push.tracestate,
         )
+
+    def _timeout_ms(self, target: str, settings: QueueSettings) -> int:
+        """How long an attempt may take, where its push does not say so."""
+        name = name_of(target)
+        if name is None:
+            return settings.timeout_ms or self._config.dispatch.timeout_ms
+        scriptlet = self._scriptlets.find(name)
+        own = None if scriptlet is None else scriptlet.timeout_ms
+        return own or settings.timeout_ms or TIMEOUT_MS
 
     def edit(self, edit: Edit, now: int) -> ResolvedEdit:
         """An edit with its instants. Raises: ValidationError, TargetNotAllowed."""
@@ -162,10 +179,18 @@ class Resolver:
         )
 
     def target(self, text: str, field: str = "target") -> str:
-        """A target's canonical URL, if it may be called; pushes name few, again and again.
+        """A target as it is stored, if it may be called; pushes name few, again and again.
 
         Raises: ValidationError on `field`, TargetNotAllowed.
         """
+        name = name_of(text)
+        if name is not None:
+            if self._scriptlets.find(name) is None:
+                raise ValidationError(
+                    [Issue(field, f"there is no scriptlet {name!r}", "unknown_scriptlet")],
+                    hint="scriptlets are those of lq.toml; `lq scriptlets ls` shows them",
+                )
+            return text
         url = self._targets.get(text)
         if url is None:
             try:

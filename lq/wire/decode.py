@@ -85,6 +85,13 @@ DRY_QUERY: Final[Known[str]] = MappingProxyType({"dry": ("dry", fields.read_flag
 ROTATION_QUERY: Final[Known[str]] = MappingProxyType(
     {"overlap": ("overlap_ms", fields.read_overlap)}
 )
+LOG_QUERY: Final[Known[str]] = MappingProxyType(
+    {
+        "attempt": ("attempt", fields.read_attempt),
+        "offset": ("offset", fields.read_offset),
+        "wait": ("wait_ms", fields.read_patience),
+    }
+)
 FORCE_QUERY: Final[Known[str]] = MappingProxyType({"force": ("force", fields.read_flag)})
 
 
@@ -192,6 +199,19 @@ def decode_pause(query: str, now: int) -> QueueEdit:
 def decode_dry(query: str) -> bool:
     """Read `?dry=1`. Raises: ValidationError."""
     return bool(read_query(query, DRY_QUERY).get("dry"))
+
+
+class LogQuery(Struct, frozen=True):
+    """Which part of which attempt's log, and how long to wait for it."""
+
+    attempt: int | None = None
+    offset: int = 0
+    wait_ms: int = 0
+
+
+def decode_log_query(query: str) -> LogQuery:
+    """Read `?attempt=`, `?offset=` and `?wait=`. Raises: ValidationError."""
+    return LogQuery(**read_query(query, LOG_QUERY))
 
 
 def decode_overlap(query: str) -> int:

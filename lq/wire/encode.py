@@ -14,6 +14,7 @@ from lq.errors import RequestError, ValidationError
 from lq.model import (
     Attempt,
     Job,
+    LogPart,
     OutcomeKind,
     Page,
     Pushed,
@@ -25,6 +26,7 @@ from lq.model import (
     State,
     Token,
 )
+from lq.scriptlets import TIMEOUT_MS, Scriptlet, refusal
 from lq.signature import webhook_secret
 from lq.when import format_duration, format_instant
 from lq.wire.parts import (
@@ -41,7 +43,7 @@ from lq.wire.parts import (
     to_json,
     type_of,
 )
-from lq.wire.redaction import Hide, redact_attempt, redact_job
+from lq.wire.redaction import Hide, redact_attempt, redact_job, redact_log
 
 
 class _Item(Struct, kw_only=True, omit_defaults=True, rename="camel"):
@@ -92,6 +94,8 @@ class _Attempt(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     response_body: str | None = None
     response_body_encoding: str | None = None
     truncated: bool = False
+    log: str | None = None
+    log_encoding: str | None = None
 
 
 class _Queue(Struct, kw_only=True, omit_defaults=True, rename="camel"):
@@ -154,6 +158,29 @@ class _Change(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     note: str | None = None
 
 
+class _Scriptlet(Struct, kw_only=True, omit_defaults=True, rename="camel"):
+    """A scriptlet of lq.toml. Shape: of its environment the names alone; `fault` is why it cannot
+    be run as its files are now.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    where: str
+    user: str | None = None
+    cwd: str | None = None
+    timeout: str
+    kill_after: str
+    max_output: int
+    push: Annotated[str, one_of("admin", "push")]
+    nice: int | None = None
+    memory: int | None = None
+    cpu_seconds: int | None = None
+    processes: int | None = None
+    file_size: int | None = None
+    env: list[str] = []
+    fault: str | None = None
+
+
 class _Wrong(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     """How something stands that an alert has told of."""
 
@@ -186,6 +213,16 @@ class _Items(Struct, omit_defaults=True):
 
 class _Attempts(Struct):
     attempts: list[_Attempt]
+
+
+class _Log(Struct, kw_only=True, omit_defaults=True, rename="camel"):
+    """A part of what a scriptlet has written. Shape: `offset` is where the next part begins."""
+
+    attempt: int
+    offset: int
+    running: bool
+    log: str | None = None
+    log_encoding: str | None = None
 
 
 class _Cancelled(Struct):
@@ -234,7 +271,9 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "FullItem": _FullItem,
     "Items": _Items,
     "Alerts": list[_Alert],
+    "Scriptlets": list[_Scriptlet],
     "Attempts": _Attempts,
+    "Log": _Log,
     "Queue": _Queue,
     "Queues": list[_Queue],
     "Cancelled": _Cancelled,
@@ -330,6 +369,32 @@ def encode_secrets(secrets: Sequence[Secret]) -> bytes:
     )
 
 
+def encode_log(part: LogPart, words: Sequence[str]) -> bytes:
+    """A part of a log. Shape: while more may come, a character is never cut in two."""
+    part = redact_log(part, words)
+    whole = len(part.data) - _unfinished(part.data) if part.running else len(part.data)
+    offset = part.offset - (len(part.data) - whole)
+    members = _log_members(part.data[:whole])
+    return to_json(_Log(attempt=part.attempt, offset=offset, running=part.running, **members))
+
+
+def _unfinished(data: bytes) -> int:
+    """How many bytes at the end are the beginning of a UTF-8 character."""
+    for back in range(1, min(4, len(data) + 1)):
+        byte = data[-back]
+        if byte >= 0xC0:
+            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return back if back < needed else 0
+        if byte < 0x80:
+            return 0
+    return 0
+
+
+def encode_scriptlets(scriptlets: Sequence[Scriptlet]) -> bytes:
+    """A plain array of scriptlets, by name."""
+    return to_json([_scriptlet(one) for one in scriptlets])
+
+
 def encode_alerts(statuses: Sequence[Status]) -> bytes:
     """A plain array of alerts."""
     return to_json([_alert(status) for status in statuses])
@@ -421,7 +486,18 @@ def _attempt(attempt: Attempt) -> _Attempt:
         response_body=base64.b64encode(attempt.body).decode() if binary else body,
         response_body_encoding="base64" if binary else None,
         truncated=attempt.truncated,
+        **_log_members(attempt.log),
     )
+
+
+def _log_members(log: bytes) -> dict[str, str | None]:
+    """A log as text, or as base64 where it is none."""
+    if not log:
+        return {}
+    text = readable(log)
+    if text is not None:
+        return {"log": text}
+    return {"log": base64.b64encode(log).decode(), "log_encoding": "base64"}
 
 
 def _queue(queue: Queue) -> _Queue:
@@ -445,6 +521,27 @@ def _queue(queue: Queue) -> _Queue:
         retry_policy=None if settings.retry is None else format_retry(settings.retry),
         timeout=None if settings.timeout_ms is None else format_duration(settings.timeout_ms),
         redact=settings.redact or None,
+    )
+
+
+def _scriptlet(one: Scriptlet) -> _Scriptlet:
+    return _Scriptlet(
+        name=one.name,
+        command=one.command,
+        where=one.where,
+        user=one.user,
+        cwd=one.cwd,
+        timeout=format_duration(one.timeout_ms or TIMEOUT_MS),
+        kill_after=format_duration(one.kill_after_ms),
+        max_output=one.max_output,
+        push=one.push,
+        nice=one.limits.nice,
+        memory=one.limits.memory,
+        cpu_seconds=one.limits.cpu_s,
+        processes=one.limits.processes,
+        file_size=one.limits.file_size,
+        env=sorted(one.env),
+        fault=None if (reason := refusal(one)) is None else reason.removeprefix("exec: "),
     )
 
 

@@ -27,6 +27,7 @@ MAX_LABEL_BYTES: Final = 64
 MAX_ITEM_HEADERS: Final = 32
 MAX_ITEM_HEADER_BYTES: Final = 8192
 MAX_TIMEOUT_MS: Final = 86_400_000
+MAX_PATIENCE_MS: Final = 30_000
 MAX_OVERLAP_MS: Final = 90 * 86_400_000
 MAX_CONCURRENCY: Final = 10_000
 MAX_ID: Final = 64
@@ -167,7 +168,7 @@ def is_sendable(text: str) -> bool:
 def read_target(text: str) -> str:
     """What to call, as text; whether lq may call it is for the engine."""
     if not text.isprintable() or not text or " " in text:
-        raise ValueError('expected a URL such as "https://example.com/hook"')
+        raise ValueError('expected a URL such as "https://example.com/hook", or scriptlet:NAME')
     return text
 
 
@@ -303,6 +304,27 @@ def read_cursor(text: str) -> str:
     if not 0 < len(text) <= MAX_CURSOR or not text.isascii() or not text.isprintable():
         raise ValueError("expected what the last page gave as cursor")
     return text
+
+
+def read_attempt(text: str) -> int:
+    number = int(text) if text.isdecimal() and len(text) <= 9 else 0
+    if number < 1:
+        raise ValueError(f"expected the number of an attempt, from 1, got {shown(text)}")
+    return number
+
+
+def read_offset(text: str) -> int:
+    if not text.isdecimal() or len(text) > 18:
+        raise ValueError(f"expected what the last part gave as offset, got {shown(text)}")
+    return int(text)
+
+
+def read_patience(text: str) -> int:
+    """How long to wait for more. Units: milliseconds."""
+    wait_ms = parse_duration(text)
+    if not 0 <= wait_ms <= MAX_PATIENCE_MS:
+        raise ValueError(f'expected 0s to 30s such as "20s", got {shown(text)}')
+    return wait_ms
 
 
 def read_flag(text: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from lq.model import Attempt, Job, LastJob, Schedule
+from lq.model import Attempt, Job, LastJob, LogPart, Schedule
 from lq.wire.fields import REDACTED, is_token
 from lq.wire.parts import is_json_type, redacted
 
@@ -23,7 +23,7 @@ BODY: Final = "body"
 RESPONSE: Final = "response"
 HEADER: Final = "header:"
 
-_QUOTING: Final = re.compile(r"\b(status [0-9]+|redirect [0-9]+ ->)(:? ).*", re.DOTALL)
+_QUOTING: Final = re.compile(r"\b(status [0-9]+|redirect [0-9]+ ->|exit [0-9]+|(?:ended|killed) by [A-Z0-9]+(?: \(\w+\))?)(:? ).*", re.DOTALL)
 
 Hide = Callable[[str], Sequence[str]]
 """Tells the words of a queue's `redact` by its name. Nothing is encoded without asking it."""
@@ -65,7 +65,15 @@ def redact_attempt(attempt: Attempt, words: Sequence[str]) -> Attempt:
         _without_answer(attempt, words),
         headers=dict.fromkeys(attempt.headers, REDACTED),
         body=REDACTED.encode() if attempt.body else b"",
+        log=REDACTED.encode() if attempt.log else b"",
     )
+
+
+def redact_log(part: LogPart, words: Sequence[str]) -> LogPart:
+    """A part of what was written, as it may be shown."""
+    if RESPONSE not in words or not part.data:
+        return part
+    return replace(part, data=REDACTED.encode())
 
 
 def redact_schedule(schedule: Schedule, hide: Hide) -> Schedule:

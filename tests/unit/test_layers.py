@@ -19,6 +19,7 @@ LAYERS = (
     ("lq", "lq.errors"),
     ("lq.model", "lq.clock", "lq.when", "lq.toml"),
     ("lq.backoff", "lq.cron", "lq.signature", "lq.paths", "lq.exchange"),
+    ("lq.scriptlets",),
     ("lq.firing", "lq.alerts"),
     ("lq.wire",),
     ("lq.config",),

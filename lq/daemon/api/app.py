@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from lq import wire
 from lq.clock import Clock
 from lq.config import Limits, Network
-from lq.daemon.api import alerts, items, openapi, queues, schedules, system, tokens
+from lq.daemon.api import alerts, items, openapi, queues, schedules, scriptlets, system, tokens
 from lq.daemon.api.call import Call, Reply
 from lq.daemon.api.limits import Connections, Refusals
 from lq.daemon.api.peer import Proxies, group
@@ -53,7 +53,7 @@ OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 ROUTES: Final = openapi.describing(
     (
         *(*items.ROUTES, *schedules.ROUTES, *queues.ROUTES),
-        *(*alerts.ROUTES, *tokens.ROUTES, *system.ROUTES),
+        *(*alerts.ROUTES, *scriptlets.ROUTES, *tokens.ROUTES, *system.ROUTES),
     ),
     OPEN_PATHS,
 )

@@ -18,6 +18,7 @@ from lq.daemon.auth import allows
 from lq.daemon.engine import Engine
 from lq.errors import Forbidden, NotFound
 from lq.model import ById, ByKey, Principal, Ref, ScheduleKey, ScheduleRef, Scope
+from lq.scriptlets import name_of
 
 MAX_DOCUMENT: Final = 65_536
 """Bytes of JSON that an admin request may bring."""
@@ -97,6 +98,21 @@ class Call(Struct, kw_only=True):
             raise Forbidden(
                 "x-lq-validate: none needs the scope admin",
                 hint="let the endpoint answer HEAD with a signature, or set validate in lq.toml",
+            )
+
+    def require_scriptlet(self, target: str | None, queue: str) -> None:
+        """Leave it to admins to name a scriptlet that is not open to whoever may push.
+
+        A queue or a schedule of lq.toml may have it as its target all the same. Raises: Forbidden.
+        """
+        name = None if target is None else name_of(target)
+        if name is None or self.may(Scope.ADMIN, queue=queue):
+            return
+        scriptlet = self.engine.scriptlets.find(name)
+        if scriptlet is None or scriptlet.push != "push":
+            raise Forbidden(
+                "a scriptlet as a target needs the scope admin",
+                hint='lq.toml can open it with push = "push", or make it the target of a queue',
             )
 
     async def require_item(self, *scopes: Scope) -> None:

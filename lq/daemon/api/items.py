@@ -28,6 +28,7 @@ async def push(call: Call) -> Reply:
     wanted = wire.decode_push(call.queue, call.request.raw_headers, payload)
     if not wanted.validate:
         call.require_trust(call.queue)
+    call.require_scriptlet(wanted.target, call.queue)
     pushed = await call.engine.push(wanted)
     created = pushed.outcome is PushOutcome.CREATED
     location = ("Location", f"/api/v1/items/{pushed.job.id}")
@@ -53,6 +54,7 @@ async def edit(call: Call) -> Reply:
         job = await call.engine.get(call.ref)
         if not job.validate:
             call.require_trust(job.queue)
+        call.require_scriptlet(wanted.target, job.queue)
     return _item(call, await call.engine.edit(call.ref, wanted))
 
 
@@ -71,6 +73,13 @@ async def attempts(call: Call) -> Reply:
     job = await call.engine.get(call.ref)
     found = await call.engine.attempts(ById(job.id))
     return Reply(wire.encode_attempts(found, call.engine.redactions(job.queue)))
+
+
+async def logs(call: Call) -> Reply:
+    wanted = wire.decode_log_query(call.query)
+    job = await call.engine.get(call.ref)
+    part = await call.engine.logs(ById(job.id), wanted.attempt, wanted.offset, wanted.wait_ms)
+    return Reply(wire.encode_log(part, call.engine.redactions(job.queue)))
 
 
 async def of_queue(call: Call) -> Reply:
@@ -123,6 +132,10 @@ _PUSH = Operation(
 _RUN = Operation("Make an item that waits due now", {200: "Item"}, _BOUND)
 _RETRY = Operation("Let a finished item wait again, with a fresh budget", {200: "Item"}, _BOUND)
 _ATTEMPTS = Operation("List the attempts of an item, oldest first", {200: "Attempts"}, (NotFound,))
+_LOGS = Operation(
+    "Show what a scriptlet has written, and wait for more", {200: "Log"}, (NotFound,),
+    query=describe.LOGS,
+)
 _OF_QUEUE = Operation("List the items of a queue", {200: "Items"}, query=describe.OF_QUEUE)
 _UNFINISHED = Operation("List unprocessed items", {200: "Items"}, query=describe.UNFINISHED)
 _HISTORY = Operation("List finished items, newest first", {200: "Items"}, query=describe.HISTORY)
@@ -136,6 +149,7 @@ ROUTES = (
     Route("POST", f"{_ITEM}/run", run, _OWNER, _RUN),
     Route("POST", f"{_ITEM}/retry", retry, _OWNER, _RETRY),
     Route("GET", f"{_ITEM}/attempts", attempts, (Scope.READ,), _ATTEMPTS),
+    Route("GET", f"{_ITEM}/logs", logs, (Scope.READ,), _LOGS),
     Route("GET", _ANY_ITEM, show, _READER, _SHOW),
     Route("DELETE", _ANY_ITEM, cancel, _OWNER, _CANCEL),
     Route("PATCH", _ANY_ITEM, edit, _OWNER, _EDIT),

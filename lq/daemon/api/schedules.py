@@ -33,6 +33,7 @@ async def create(call: Call) -> Reply:
     call.require_push(wanted.push.queue)
     if not wanted.push.validate:
         call.require_trust(wanted.push.queue)
+    call.require_scriptlet(wanted.push.target, wanted.push.queue)
 
     def allowed(push: Push) -> None:
         call.require_push(push.queue)
@@ -70,6 +71,8 @@ async def edit(call: Call) -> Reply:
         call.require_push(push.queue)
         if wanted.push.keys() & _PROVEN and not push.validate:
             call.require_trust(push.queue)
+        if wanted.push.keys() & _PROVEN:
+            call.require_scriptlet(push.target, push.queue)
 
     schedule = await call.engine.schedules.edit(call.schedule, wanted, allowed)
     return Reply(wire.encode_schedule(schedule, call.now, call.engine.redactions))

@@ -28,6 +28,7 @@ from lq.model import (
     JobFilter,
     NewJob,
     Page,
+    Process,
     Pushed,
     Queue,
     QueueEdit,
@@ -153,6 +154,12 @@ class Store(Protocol):
 
         Runs still open although their job went on without them are ended as interrupted.
         """
+
+    async def put_process(self, run_id: int, process: Process) -> None:
+        """Write down which process a run is, before that does anything."""
+
+    async def processes(self) -> list[tuple[str, Process]]:
+        """The processes of runs that have not ended, each with the id of its job, at boot."""
 
     async def get(self, ref: Ref) -> Job | None:
         """The job with its payload; by key only among the unprocessed."""

@@ -139,6 +139,7 @@ def attempt(row: Row) -> Attempt:
         headers=headers(row[6]),
         body=row[7] or b"",
         truncated=row[8] == 1,
+        log=row[9] or b"",
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 from lq.daemon.store import Claimed, ClaimRequest, alerts, rows
 from lq.daemon.store.reading import Fetch
 from lq.daemon.store.transaction import Transaction, counted_as
-from lq.model import MOVES, Job, Run, Settled, Settlement, State
+from lq.model import MOVES, Job, Process, Run, Settled, Settlement, State
 
 
 def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[Claimed]:
@@ -92,6 +92,16 @@ def orphans(fetch: Fetch) -> list[Run]:
         for row in fetch("orphans")
         if (job := rows.job(row)).run_id is not None
     ]
+
+
+def put_process(tx: Transaction, run: int, process: Process) -> None:
+    """Write down which process a run is."""
+    tx.change("put_process", run=run, **msgspec.structs.asdict(process))
+
+
+def processes(fetch: Fetch) -> list[tuple[str, Process]]:
+    """The processes of runs that nobody has seen the end of."""
+    return [(job, Process(*members)) for job, *members in fetch("open_processes")]
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
@@ -196,4 +206,5 @@ def _end(settlement: Settlement) -> tuple[Any, ...]:
         rows.headers_text(outcome.headers),
         outcome.body or None,
         outcome.truncated,
+        outcome.log or None,
     )

@@ -43,6 +43,7 @@ from lq.model import (
     JobFilter,
     NewJob,
     Page,
+    Process,
     Pushed,
     Queue,
     QueueEdit,
@@ -103,6 +104,12 @@ class SqliteStore:
             await self._do(running.close_lost_runs, now)
         # Read beside the writer, who may have to wait for another process.
         return await self._ask(running.orphans)
+
+    async def put_process(self, run_id: int, process: Process) -> None:
+        await self._do(running.put_process, run_id, process)
+
+    async def processes(self) -> list[tuple[str, Process]]:
+        return await self._ask(running.processes)
 
     async def get(self, ref: Ref) -> Job | None:
         return await self._ask(reading.get, ref)

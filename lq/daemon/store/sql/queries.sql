@@ -114,10 +114,11 @@ JOIN jobs j ON j.seq = v.seq AND j.run_id = v.run AND j.state = 'RUNNING';
 
 -- name: end_runs
 -- Remember what came of attempts, once.
-WITH v (id, started_at, ended_at, outcome, status, error, headers, body, truncated)
-    AS (VALUES :rows(9))
+WITH v (id, started_at, ended_at, outcome, status, error, headers, body, truncated, log)
+    AS (VALUES :rows(10))
 UPDATE runs SET started_at = v.started_at, ended_at = v.ended_at, outcome = v.outcome, status = v.status,
-    error = v.error, headers = v.headers, body = v.body, truncated = v.truncated
+    error = v.error, headers = v.headers, body = v.body, truncated = v.truncated,
+    log = v.log
 FROM v WHERE runs.id = v.id AND runs.ended_at IS NULL;
 
 -- name: forget_runs
@@ -151,6 +152,16 @@ SELECT r.*, p.body, u.started_at FROM runs u
 JOIN job_rows r ON r.seq = u.job_seq AND r.run_id = u.id
 JOIN payloads p ON p.job_seq = r.seq
 WHERE u.ended_at IS NULL ORDER BY r.due_at, r.seq;
+
+-- name: put_process
+-- Write down which process a run is.
+INSERT INTO processes (run_id, pid, started, boot) VALUES (:run, :pid, :started, :boot);
+
+-- name: open_processes
+-- The processes of runs that nobody has seen the end of.
+SELECT j.id, p.pid, p.started, p.boot FROM runs u
+JOIN processes p ON p.run_id = u.id JOIN jobs j ON j.seq = u.job_seq
+WHERE u.ended_at IS NULL ORDER BY u.id;
 
 -- name: open_run
 -- Whether a call of this job has not ended, be it still wanted or not.
@@ -216,7 +227,8 @@ SELECT min(expires_at) FROM jobs WHERE state = 'PENDING' AND expires_at IS NOT N
 SELECT json_group_array(json_array(seq, queue_id, state, bytes)) FROM (
     SELECT j.seq, j.queue_id, j.state,
            (SELECT length(body) FROM payloads WHERE job_seq = j.seq)
-           + (SELECT coalesce(sum(length(body)), 0) FROM runs WHERE job_seq = j.seq) AS bytes
+           + (SELECT coalesce(sum(length(body)), 0) + coalesce(sum(length(log)), 0)
+              FROM runs WHERE job_seq = j.seq) AS bytes
     FROM jobs j
     WHERE j.finished_at IS NOT NULL AND j.finished_at < :before AND j.run_id IS NULL
       AND (j.fire_at IS NULL OR j.fire_at < :fired_before)
@@ -229,7 +241,7 @@ DELETE FROM jobs WHERE seq IN (SELECT column1 FROM (VALUES :rows(1)));
 -- name: attempts
 -- The remembered attempts of a job.
 SELECT u.attempt, u.started_at, u.ended_at, u.outcome, u.status, u.error, u.headers, u.body,
-       u.truncated
+       u.truncated, u.log
 FROM runs u JOIN jobs j ON j.seq = u.job_seq WHERE j.id = :id ORDER BY u.id;
 
 -- name: pending_page

@@ -1,0 +1,255 @@
+"""The scriptlets of lq.toml: `[scriptlets.NAME]`, and the files of the folder beside it.
+
+Owns what such a table, or the head of such a file, may say. A file that others could change is
+refused here, and once more when it is run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import pwd
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from lq.config.kinds import Kind, choice, duration, integer, text_of, why
+from lq.errors import ConfigError
+from lq.scriptlets import PATH, Limits, Scriptlet, found, refusal
+from lq.when import DAY_MS
+
+FOLDER: Final = "scriptlets"
+"""The folder beside the configuration whose files are scriptlets."""
+
+Where = Callable[[tuple[str, ...]], str]
+
+_HINT: Final = "lq.toml.example shows a scriptlet with every key."
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAMES: Final = "a name has 1 to 64 letters, digits, dots, dashes or underscores"
+_SETTING: Final = re.compile(rb"#+ *lq: *(.*)")
+_MOST_HEAD: Final = 65_536
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def read_scriptlets(value: Any, where: Where, folder: Path | None) -> dict[str, Scriptlet]:
+    """Read the tables, and the files of a folder. Raises: ConfigError.
+
+    Shape: by name; no name is there twice.
+    """
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where(('scriptlets',))}: expected tables [scriptlets.NAME]", hint=_HINT)
+    scriptlets = {name: _of_table(name, table, where) for name, table in value.items()}
+    for scriptlet in _of_folder(folder) if folder is not None else ():
+        if other := scriptlets.get(scriptlet.name):
+            raise ConfigError(
+                f"{scriptlet.where}: the scriptlet {scriptlet.name} is there twice, see {other.where}"
+            )
+        scriptlets[scriptlet.name] = scriptlet
+    for scriptlet in scriptlets.values():
+        if reason := refusal(scriptlet):
+            raise ConfigError(
+                f"{scriptlet.where}: [scriptlets.{scriptlet.name}] {reason.removeprefix('exec: ')}",
+                hint="lq runs only what nobody but root and its own user can change",
+            )
+    return scriptlets
+
+
+def _of_table(name: str, table: Any, where: Where) -> Scriptlet:
+    path = ("scriptlets", name)
+
+    def refuse(key: str, message: str) -> ConfigError:
+        known = isinstance(table, dict) and key in table
+        at = where((*path, key) if known else path)
+        return ConfigError(f"{at}: [scriptlets.{name}] {key}: {message}", hint=_HINT)
+
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{where(path)}: [scriptlets] {name!r}: {_NAMES}", hint=_HINT)
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where(path)}: [scriptlets.{name}]: expected a table", hint=_HINT)
+    members = _read(table, _KINDS | _COMMAND, refuse)
+    if "command" not in members:
+        raise refuse("command", "is missing")
+    command = members.pop("command")
+    program = found(command[0], members.get("env", {}).get("PATH", PATH))
+    if program is None:
+        raise refuse("command", f"{command[0]} is not found; name it with its path")
+    if not program.startswith("/"):
+        raise refuse("command", f"expected the whole path of a program, got {command[0]!r}")
+    return _scriptlet(name, (program, *command[1:]), where(path), members)
+
+
+def _of_folder(folder: Path) -> Iterator[Scriptlet]:
+    """The scriptlets that are executable files; anything else is left alone."""
+    if not folder.is_dir():
+        return
+    names: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.is_file() or not os.access(path, os.X_OK):
+            continue
+        name = path.name.split(".")[0] if path.suffix else path.name
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{path}: {_NAMES}")
+        if name in names:
+            raise ConfigError(f"{path}: the scriptlet {name} is there twice, see {names[name]}")
+        names[name] = path
+        yield _of_file(name, path)
+
+
+def _of_file(name: str, path: Path) -> Scriptlet:
+    """Shape: its settings are lines such as `# lq: timeout = "1h"` before the first other line."""
+    table: dict[str, Any] = {}
+    lines: dict[str, int] = {}
+
+    def refuse(key: str, message: str) -> ConfigError:
+        return ConfigError(f"{path}:{lines.get(key, 1)}: {key}: {message}", hint=_HINT)
+
+    for number, text in _settings(path):
+        try:
+            found = tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, RecursionError):
+            raise ConfigError(
+                f'{path}:{number}: expected a setting such as `# lq: timeout = "1h"`', hint=_HINT
+            ) from None
+        for key in found:
+            if key in table:
+                raise ConfigError(f"{path}:{number}: {key}: is there twice", hint=_HINT)
+            lines[key] = number
+        table |= found
+    members = _read(table, _KINDS, refuse)
+    return _scriptlet(name, (str(path.absolute()),), str(path), members)
+
+
+def _settings(path: Path) -> Iterator[tuple[int, str]]:
+    """The settings in the comments at the head of a script, with their lines."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_MOST_HEAD)
+    except OSError:
+        return
+    for number, line in enumerate(head.split(b"\n"), start=1):
+        stripped = line.strip()
+        if found := _SETTING.fullmatch(stripped):
+            yield number, found[1].decode("utf-8", "replace")
+        elif stripped and not stripped.startswith(b"#"):
+            return
+
+
+def _read(
+    table: Mapping[str, Any],
+    kinds: Mapping[str, Kind],
+    refuse: Callable[[str, str], ConfigError],
+) -> dict[str, Any]:
+    members = {}
+    for name, value in table.items():
+        kind = kinds.get(name)
+        if kind is None:
+            near = difflib.get_close_matches(name, kinds, 1)
+            meant = f", did you mean {near[0]}?" if near else f"; known are {', '.join(kinds)}"
+            raise refuse(name, f"unknown key{meant}")
+        try:
+            members[name] = kind.read(value)
+        except ValueError as error:
+            raise refuse(name, why(error, kind, value)) from None
+    return members
+
+
+def _scriptlet(
+    name: str, command: tuple[str, ...], where: str, members: Mapping[str, Any]
+) -> Scriptlet:
+    limits = {_LIMITS[key]: value for key, value in members.items() if key in _LIMITS}
+    others = {_MEMBERS.get(key, key): v for key, v in members.items() if key not in _LIMITS}
+    return Scriptlet(name=name, command=command, where=where, limits=Limits(**limits), **others)
+
+
+def _command_of(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError
+    if not all(isinstance(word, str) and "\0" not in word for word in value) or not value[0]:
+        raise ValueError
+    return tuple(value)
+
+
+def _user_of(value: Any) -> str:
+    """A user that lq can run things as: root can be anybody, others only themselves."""
+    name = text_of(value)
+    try:
+        uid = pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise ValueError(f"there is no user {name!r} on this machine") from None
+    if os.geteuid() not in {0, uid}:
+        raise ValueError(f"lq can run things as {name} only when it runs as root")
+    return name
+
+
+def _folder_of(value: Any) -> str:
+    text = text_of(value)
+    if not text.startswith("/"):
+        raise ValueError
+    return text
+
+
+def _env_of(value: Any) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError
+    for name, text in value.items():
+        if not isinstance(text, str) or "\0" in text or not _VARIABLE.fullmatch(name):
+            raise ValueError
+        if name.startswith("LQ_"):
+            raise ValueError(f"{name} is lq's own to set")
+    return dict(value)
+
+
+def _size_of(value: Any) -> int:
+    if isinstance(value, str):
+        found = re.fullmatch(r"([0-9]{1,9}) ?(KiB|MiB|GiB)", value)
+        if not found:
+            raise ValueError
+        value = int(found[1]) << {"KiB": 10, "MiB": 20, "GiB": 30}[found[2]]
+    if isinstance(value, bool) or not isinstance(value, int) or not 1024 <= value < 1 << 50:
+        raise ValueError
+    return int(value)
+
+
+_SIZE: Final = Kind('a size from 1 KiB such as "512MiB" or "2GiB"', _size_of)
+_LIMITS: Final = {
+    "nice": "nice",
+    "memory": "memory",
+    "cpu_seconds": "cpu_s",
+    "processes": "processes",
+    "file_size": "file_size",
+}
+_MEMBERS: Final = {"timeout": "timeout_ms", "kill_after": "kill_after_ms"}
+_COMMAND: Final[Mapping[str, Kind]] = {
+    "command": Kind(
+        'a list such as ["/usr/local/bin/backup", "--full"], run without a shell', _command_of
+    ),
+}
+_KINDS: Final[Mapping[str, Kind]] = {
+    "user": Kind("the name of a user of this machine", _user_of),
+    "cwd": Kind('the path of a folder such as "/var/lib/app"', _folder_of),
+    "env": Kind('a table of strings such as { BUCKET = "backups" }', _env_of),
+    "timeout": duration(1, 90 * DAY_MS, 'from 1ms to 90d, such as "2h"'),
+    "kill_after": duration(0, DAY_MS, 'from 0s to 24h, such as "10s"'),
+    "max_output": Kind(
+        'a size from 1 KiB to 1 MiB such as "64KiB"', lambda value: _at_most(1 << 20, value)
+    ),
+    "push": choice("admin", "push"),
+    "nice": integer(-20, 19),
+    "memory": _SIZE,
+    "cpu_seconds": integer(1, 10_000_000),
+    "processes": integer(1, 1_000_000),
+    "file_size": _SIZE,
+}
+
+
+def _at_most(most: int, value: Any) -> int:
+    size = _size_of(value)
+    if size > most:
+        raise ValueError
+    return size
+
+
+KEYS: Final = (*_COMMAND, *_KINDS)
+"""What a table may say, for the test that holds the example to it."""
