@@ -32,6 +32,11 @@ class Later:
         self._is_trying = False
         self._next_try = 0.0
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything is left to be done."""
+        return bool(self._waiting)
+
     def now_or_later(self, name: str, wish: Wish) -> Json | None:
         """Carry a wish out, or keep it and return None when that is impossible just now."""
         try:
