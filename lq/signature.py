@@ -1,6 +1,6 @@
 """Signatures of calls: LambdaQueue v1 and Standard Webhooks.
 
-Owns: secrets, both header formats, and the strict verification of v1. Pure: the time and the
+Owns: secrets, both header formats, and their strict verification. Pure: the time and the
 randomness are the caller's. Never logs or shows a secret.
 
 Invariant: digests are compared in constant time, and only the exact format is accepted.
@@ -13,11 +13,12 @@ import base64
 import hmac
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 _HEADER: Final = re.compile(r"v=1,t=([^,]*),s=([0-9a-f]{64})")
 _VERSION: Final = re.compile(r"v=([0-9]+)(,.*)?", re.DOTALL)
 _TIMESTAMP: Final = re.compile(r"[1-9][0-9]{12}")
+_SECONDS: Final = re.compile(r"[1-9][0-9]{9}")
 _WEBHOOK_CONTEXT: Final = b"lq/standard-webhooks/v1"
 
 _REASONS: Final = {
@@ -27,6 +28,9 @@ _REASONS: Final = {
     "timestamp": "the time in x-lq-signature is not 13 digits of Unix milliseconds",
     "stale": "the time in x-lq-signature is too far from now; is a clock wrong?",
     "mismatch": "x-lq-signature was made with another secret, or for another body",
+    "repeated": "there is more than one x-lq-signature",
+    "no webhook": "the body is empty, and there is no webhook-signature that a HEAD never has",
+    "webhook mismatch": "the body is empty, and webhook-signature does not hold for it",
 }
 
 
@@ -36,6 +40,14 @@ class SignatureError(ValueError):
     def __init__(self, reason: str) -> None:
         super().__init__(_REASONS[reason])
         self.reason = reason
+
+
+class Webhook(NamedTuple):
+    """The three headers of Standard Webhooks as they came; None for one that did not."""
+
+    id: str | None
+    timestamp: str | None
+    signature: str | None
 
 
 def new_secret(random: bytes) -> str:
@@ -92,6 +104,28 @@ def sign_webhook(key: bytes, webhook_id: str, at_s: int, body: bytes) -> str:
     """
     digest = _hmac(key, f"{webhook_id}.{at_s}.".encode(), body)
     return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def verify_webhook(
+    webhook: Webhook, body: bytes, secrets: Sequence[str], now: int, tolerance_ms: int = 120_000
+) -> None:
+    """Hold the headers of Standard Webhooks against a body. Raises: SignatureError.
+
+    Shape: `secrets` are those of lq, the keys are derived.
+    """
+    if not webhook.id or not webhook.timestamp or not webhook.signature:
+        raise SignatureError("no webhook")
+    if not (_SECONDS.fullmatch(webhook.timestamp) and f"{webhook.id}{webhook.signature}".isascii()):
+        raise SignatureError("webhook mismatch")
+    at_s = int(webhook.timestamp)
+    if abs(now - at_s * 1000) > tolerance_ms:
+        raise SignatureError("stale")
+    presented = [text.encode() for text in webhook.signature.split(" ")]
+    for secret in secrets:
+        expected = sign_webhook(webhook_key(secret), webhook.id, at_s, body).encode()
+        if any(hmac.compare_digest(expected, one) for one in presented):
+            return
+    raise SignatureError("webhook mismatch")
 
 
 def _hmac(key: bytes, *parts: bytes) -> bytes:

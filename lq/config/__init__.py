@@ -258,7 +258,10 @@ _KINDS: Mapping[KeyPath, Kind] = {(name,): kind for name, kind in _TOP.items()} 
 }
 _VARIABLES = {f"LQ_{'_'.join(path).upper()}": path for path in _KINDS}
 _QUEUE_VARIABLE = re.compile(rf"LQ_QUEUES_([A-Z0-9_]+)_({'|'.join(_QUEUE).upper()})")
-_NOT_KEYS = {"LQ_API_URL", "LQ_BASE_URL", "LQ_CONFIG", "LQ_ENCRYPTION_KEY", "LQ_SECRET", "LQ_TOKEN"}
+_NOT_KEYS = {
+    *("LQ_API_URL", "LQ_BASE_URL", "LQ_CONFIG", "LQ_ENCRYPTION_KEY"),
+    *("LQ_REGISTER", "LQ_SECRET", "LQ_TOKEN"),
+}
 _SEE = "lq.toml.example shows every key with its default."
 
 

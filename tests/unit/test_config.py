@@ -254,7 +254,10 @@ def test_an_empty_variable_is_none(load_text: Load) -> None:
 
 @pytest.mark.parametrize(
     "variable",
-    ["LQ_API_URL", "LQ_TOKEN", "LQ_SECRET", "LQ_BASE_URL", "LQ_ENCRYPTION_KEY", "LQ_REQUIRE_ALL"],
+    [
+        *("LQ_API_URL", "LQ_TOKEN", "LQ_SECRET", "LQ_BASE_URL", "LQ_ENCRYPTION_KEY"),
+        *("LQ_REGISTER", "LQ_REQUIRE_ALL"),
+    ],
 )
 def test_the_variables_of_others_are_left_alone(load_text: Load, variable: str) -> None:
     assert load_text(**{variable: "x"}) == load_text()

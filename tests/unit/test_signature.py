@@ -19,9 +19,11 @@ from lq.signature import (
     sign,
     sign_webhook,
     verify,
+    verify_webhook,
     webhook_key,
     webhook_secret,
 )
+from lq.signature import Webhook as WebhookHeaders
 
 VECTORS = json.loads((Path(__file__).parents[1] / "data" / "signature_vectors.json").read_text())
 
@@ -221,6 +223,44 @@ def test_the_published_signer_agrees() -> None:
     at = datetime(2026, 11, 21, 21, 26, 40, tzinfo=UTC)
     theirs = Webhook(webhook_secret(SECRET)).sign("job_1", at, BODY.decode())
     assert theirs == sign_webhook(webhook_key(SECRET), "job_1", int(at.timestamp()), BODY)
+
+
+def headers_at(at_s: int, *secrets: str, **changed: str | None) -> WebhookHeaders:
+    found = webhook_headers(BODY, at_s, *secrets)
+    parts = {name: found[f"webhook-{name}"] for name in WebhookHeaders._fields}
+    return WebhookHeaders(**{**parts, **changed})
+
+
+@pytest.mark.parametrize("secret", ["old", "new"])
+@pytest.mark.parametrize("off_s", [-120, 0, 120])
+def test_our_verifier_accepts_any_live_secret(secret: str, off_s: int) -> None:
+    presented = headers_at(NOW // 1000 + off_s, "old", "new")
+    verify_webhook(presented, BODY, [secret], NOW)
+    verify_webhook(presented, BODY, ["another", secret], NOW)
+
+
+@pytest.mark.parametrize(
+    ("presented", "reason"),
+    [
+        (headers_at(NOW // 1000, SECRET, signature=None), "no webhook"),
+        (headers_at(NOW // 1000, SECRET, id=""), "no webhook"),
+        (headers_at(NOW // 1000, SECRET, timestamp=None), "no webhook"),
+        (headers_at(NOW // 1000 - 121, SECRET), "stale"),
+        (headers_at(NOW // 1000 + 121, SECRET), "stale"),
+        (headers_at(NOW // 1000, "another"), "webhook mismatch"),
+        (headers_at(NOW // 1000, SECRET, id="job_2"), "webhook mismatch"),
+        (headers_at(NOW // 1000, SECRET, timestamp=f"{NOW // 1000 - 1}"), "webhook mismatch"),
+        (headers_at(NOW // 1000, SECRET, timestamp=f" {NOW // 1000}"), "webhook mismatch"),
+        (headers_at(NOW // 1000, SECRET, timestamp=f"{NOW}"), "webhook mismatch"),
+        (headers_at(NOW // 1000, SECRET, signature="v1,é v1, "), "webhook mismatch"),
+        (headers_at(NOW // 1000, SECRET, signature="v1,\udcff"), "webhook mismatch"),
+        (headers_at(NOW // 1000, SECRET, id="\udcff"), "webhook mismatch"),
+    ],
+)
+def test_our_verifier_says_what_is_wrong(presented: WebhookHeaders, reason: str) -> None:
+    with pytest.raises(SignatureError) as caught:
+        verify_webhook(presented, BODY, [SECRET], NOW)
+    assert caught.value.reason == reason
 
 
 def test_the_webhook_key_is_not_the_secret() -> None:
