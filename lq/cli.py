@@ -20,10 +20,10 @@ from lq.commands import common, failure
 from lq.errors import LqError
 
 COMMANDS = (
-    *("serve", "push", "items", "history", "schedules", "cron", "apply"),
-    *("queues", "alerts", "tokens", "secret", "doctor", "version"),
+    *("serve", "push", "run", "items", "history", "schedules", "cron", "apply"),
+    *("queues", "scriptlets", "alerts", "tokens", "secret", "doctor", "version"),
 )
-GROUPS = ("items", "schedules", "queues", "alerts", "tokens", "secret")
+GROUPS = ("items", "schedules", "queues", "scriptlets", "alerts", "tokens", "secret")
 _EPILOG = (
     "Exit codes: 0 ok, 1 negative outcome, 2 usage, 3 not found, 4 not allowed, 5 conflict, "
     "6 daemon unreachable, 7 timed out."

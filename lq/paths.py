@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,14 @@ class Source(NamedTuple):
     path: Path
     text: str
     table: dict[str, Any]
+
+    @property
+    def where(self) -> Callable[[tuple[str, ...]], str]:
+        """Tells where a key stands: `("schedules", "0", "queue")` -> "lq.toml:12"."""
+        from lq import toml
+
+        lines = toml.key_lines(self.text)
+        return lambda path: f"{self.path}:{lines.get(path, 1)}"
 
 
 class Places(NamedTuple):

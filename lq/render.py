@@ -23,6 +23,7 @@ UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufef
 """What JSON does not escape but a terminal may obey: DEL, C1, text direction, half characters."""
 
 _CONTROL = re.compile(rf"[\0-\x1f]|{UNSAFE.pattern}")
+_NO_LOG = re.compile(rf"\x1b(?!\[[0-9;]*m)|[\0-\x08\x0b-\x1a\x1c-\x1f]|{UNSAFE.pattern}")
 _STYLES = {
     "COMPLETED": "green",
     "FAILED": "red",
@@ -71,6 +72,11 @@ class Table(NamedTuple):
 def clean(text: object) -> str:
     r"""Text on one line that no terminal obeys: what controls becomes `\n`, `\x1b` or `\u202e`."""
     return _CONTROL.sub(_escaped, str(text))
+
+
+def clean_log(text: str) -> str:
+    r"""Lines that change nothing of a terminal but its colours; other controls become `\x1b`."""
+    return _NO_LOG.sub(_escaped, text.replace("\r\n", "\n"))
 
 
 def _escaped(found: re.Match[str]) -> str:
@@ -129,7 +135,7 @@ def secret_lines(secrets: Json, form: str | None, now: int) -> list[str]:
 
 def item_details(item: Json, now: int) -> list[tuple[str, str]]:
     """What there is to say about one item, labelled."""
-    target = item["target"]
+    target, over_http = item["target"], item["type"] == "HTTP"
     details = [
         ("id", item["id"]),
         ("queue", item["queue"]),
@@ -139,7 +145,7 @@ def item_details(item: Json, now: int) -> list[tuple[str, str]]:
         ("catch-up", f"for {counted(item['missed'], 'missed time')}" if "missed" in item else None),
         ("state", item["state"]),
         ("error", item.get("error")),
-        ("target", f"{target['method']} {target['url']}"),
+        ("target", f"{target['method']} {target['url']}" if over_http else target["url"]),
         ("created", moment(item.get("created"), now)),
         ("not before", moment(item.get("notBefore"), now)),
         ("next try", moment(item.get("nextAttempt"), now)),
@@ -267,6 +273,40 @@ def queues_table(queues: Sequence[Json], now: int) -> Table:
     ]
     counts = ("PENDING", "RETRY", "RUNNING", "DONE", "FAILED")
     return table_of(("QUEUE", "STATE", *counts, "NEXT DUE", "TARGET"), rows)
+
+
+def scriptlets_table(scriptlets: Sequence[Json], now: int) -> Table:
+    """Scriptlets, with what is wrong with their files."""
+    rows = [
+        (
+            one["name"],
+            one.get("fault") or "ok",
+            one["timeout"],
+            one.get("user", ""),
+            one["where"],
+            " ".join(map(_word, one["command"])),
+        )
+        for one in scriptlets
+    ]
+    return table_of(("NAME", "STATE", "TIMEOUT", "USER", "FROM", "COMMAND"), rows)
+
+
+def scriptlet_details(one: Json) -> list[tuple[str, str]]:
+    """All that is set for a scriptlet."""
+    words = {"killAfter": "kill after", "maxOutput": "max output", "cpuSeconds": "cpu seconds"}
+    shown = {name: value for name, value in one.items() if name not in {"command", "env"}}
+    details = [(words.get(name, name), clean(value)) for name, value in shown.items()]
+    details.insert(1, ("command", clean(" ".join(map(_word, one["command"])))))
+    if one.get("env"):
+        details.append(("env", clean(", ".join(one["env"]))))
+    return details
+
+
+def _word(text: str) -> str:
+    """A word of a command as a shell would take it."""
+    import shlex
+
+    return shlex.quote(text)
 
 
 def alerts_table(alerts: Sequence[Json], now: int) -> Table:

@@ -96,6 +96,7 @@ class AsyncClient:
     run = _verb(Verbs.run)
     retry = _verb(Verbs.retry)
     attempts = _verb(Verbs.attempts)
+    logs = _verb(Verbs.logs)
     items = _verb(Verbs.items)
     history = _verb(Verbs.history)
 
@@ -121,6 +122,7 @@ class AsyncClient:
     tokens = _verb(Verbs.tokens)
     revoke_token = _verb(Verbs.revoke_token)
 
+    scriptlets = _verb(Verbs.scriptlets)
     alerts = _verb(Verbs.alerts)
     test_alert = _verb(Verbs.test_alert)
     secret = _verb(Verbs.secret)

@@ -87,6 +87,7 @@ class Client:
     run = _verb(Verbs.run)
     retry = _verb(Verbs.retry)
     attempts = _verb(Verbs.attempts)
+    logs = _verb(Verbs.logs)
     items = _verb(Verbs.items)
     history = _verb(Verbs.history)
 
@@ -112,6 +113,7 @@ class Client:
     tokens = _verb(Verbs.tokens)
     revoke_token = _verb(Verbs.revoke_token)
 
+    scriptlets = _verb(Verbs.scriptlets)
     alerts = _verb(Verbs.alerts)
     test_alert = _verb(Verbs.test_alert)
     secret = _verb(Verbs.secret)

@@ -135,6 +135,24 @@ class Verbs:
         answer = yield from _ask("GET", f"{_item(found)}/attempts")
         return list(answer["attempts"])
 
+    def logs(
+        self,
+        ref: Ref,
+        *,
+        attempt: int | None = None,
+        offset: int = 0,
+        wait: str | None = None,
+    ) -> Plan[Json]:
+        """Show what a scriptlet has written from an offset on, of its last attempt by default.
+
+        Shape: `log` is text, or base64 where `logEncoding` says so; the next part begins at
+        `offset`, and none will come once `running` is false. `wait` ("20s", at most 30) is how long
+        to wait for more.
+        """
+        found = yield from self._id(ref, self.find)
+        query = _query({"attempt": attempt, "offset": offset, "wait": wait})
+        return (yield from _ask("GET", f"{_item(found)}/logs{query}"))
+
     def items(
         self,
         queue: str | None = None,
@@ -317,6 +335,10 @@ class Verbs:
     def tokens(self) -> Plan[list[Json]]:
         """List all tokens, without the tokens themselves."""
         return _ask_list(f"{API}/tokens")
+
+    def scriptlets(self) -> Plan[list[Json]]:
+        """List the scriptlets of lq.toml, each with what is at `fault` with its files."""
+        return _ask_list(f"{API}/scriptlets")
 
     def alerts(self) -> Plan[list[Json]]:
         """List the alerts of lq.toml, with what is `wrong` by each."""

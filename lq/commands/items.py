@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lq.client import ApiError, Client, Json, Ref
-from lq.commands import common
+from lq.commands import common, log
 from lq.commands.common import (
     All,
     AsJson,
@@ -82,6 +82,32 @@ def show(
     if attempts:
         out("")
         common.show_table(attempts_table(attempts, now()))
+
+
+@app.command()
+@common.remote
+def logs(
+    client: Client,
+    *,
+    item_id: ItemId = None,
+    queue: ItemQueue = None,
+    key: ItemKey = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the attempt has ended.")
+    ] = False,
+    attempt: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Of this attempt, not the last one.")
+    ] = None,
+) -> None:
+    """Show what a scriptlet has written, on both of its streams.
+
+    Of what is very long, the middle is left out.
+    """
+    item = client.find(item_ref(item_id, queue, key))
+    if follow:
+        log.follow(client, item["id"], attempt)
+    else:
+        log.show(client.logs(item["id"], attempt=attempt))
 
 
 @app.command()

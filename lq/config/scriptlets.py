@@ -12,11 +12,13 @@ import pwd
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from lq.config.kinds import Kind, choice, duration, integer, text_of, why
 from lq.errors import ConfigError
+from lq.paths import Source
 from lq.scriptlets import PATH, Limits, Scriptlet, found, refusal
 from lq.when import DAY_MS
 
@@ -33,27 +35,61 @@ _MOST_HEAD: Final = 65_536
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def read_scriptlets(value: Any, where: Where, folder: Path | None) -> dict[str, Scriptlet]:
-    """Read the tables, and the files of a folder. Raises: ConfigError.
+class Finding(NamedTuple):
+    """One scriptlet, and what is wrong with it, if anything is."""
 
-    Shape: by name; no name is there twice.
-    """
+    name: str
+    where: str
+    fault: str | None
+    scriptlet: Scriptlet | None
+
+
+def read_scriptlets(value: Any, where: Where, folder: Path | None) -> dict[str, Scriptlet]:
+    """Read the tables, and the files of a folder, by name. Raises: ConfigError."""
     if not isinstance(value, dict):
-        raise ConfigError(f"{where(('scriptlets',))}: expected tables [scriptlets.NAME]", hint=_HINT)
-    scriptlets = {name: _of_table(name, table, where) for name, table in value.items()}
-    for scriptlet in _of_folder(folder) if folder is not None else ():
-        if other := scriptlets.get(scriptlet.name):
-            raise ConfigError(
-                f"{scriptlet.where}: the scriptlet {scriptlet.name} is there twice, see {other.where}"
-            )
-        scriptlets[scriptlet.name] = scriptlet
-    for scriptlet in scriptlets.values():
-        if reason := refusal(scriptlet):
-            raise ConfigError(
-                f"{scriptlet.where}: [scriptlets.{scriptlet.name}] {reason.removeprefix('exec: ')}",
-                hint="lq runs only what nobody but root and its own user can change",
-            )
+        at = where(("scriptlets",))
+        raise ConfigError(f"{at}: expected tables [scriptlets.NAME]", hint=_HINT)
+    scriptlets = {}
+    for finding in _findings(value, where, folder):
+        if finding.scriptlet is None or finding.fault is not None:
+            raise ConfigError(finding.fault or "", hint=_HINT)
+        scriptlets[finding.name] = finding.scriptlet
     return scriptlets
+
+
+def survey(source: Source) -> list[Finding]:
+    """All scriptlets of a configuration, those that are at fault among them.
+
+    Raises: ConfigError when the file does not even hold tables of them.
+    """
+    value = source.table.get("scriptlets", {})
+    where = source.where
+    if not isinstance(value, dict):
+        read_scriptlets(value, where, None)
+    return list(_findings(value, where, source.path.absolute().parent / FOLDER))
+
+
+def _findings(value: Mapping[str, Any], where: Where, folder: Path | None) -> Iterator[Finding]:
+    places: dict[str, str] = {}
+    readers = [(name, partial(_of_table, name, table, where)) for name, table in value.items()]
+    for path in _programs(folder):
+        name = path.name.split(".")[0] if path.suffix else path.name
+        readers.append((name, partial(_of_file, name, path)))
+    for name, read in readers:
+        try:
+            scriptlet = read()
+        except ConfigError as error:
+            yield Finding(name, "", error.message, None)
+            continue
+        if name in places:
+            fault = f"{scriptlet.where}: the scriptlet {name} is there twice, see {places[name]}"
+            yield Finding(name, scriptlet.where, fault, None)
+            continue
+        places[name] = scriptlet.where
+        reason = refusal(scriptlet)
+        if reason is not None:
+            reason = f"{scriptlet.where}: [scriptlets.{name}] {reason.removeprefix('exec: ')}"
+        yield Finding(name, scriptlet.where, reason, scriptlet)
 
 
 def _of_table(name: str, table: Any, where: Where) -> Scriptlet:
@@ -68,7 +104,7 @@ def _of_table(name: str, table: Any, where: Where) -> Scriptlet:
         raise ConfigError(f"{where(path)}: [scriptlets] {name!r}: {_NAMES}", hint=_HINT)
     if not isinstance(table, dict):
         raise ConfigError(f"{where(path)}: [scriptlets.{name}]: expected a table", hint=_HINT)
-    members = _read(table, _KINDS | _COMMAND, refuse)
+    members = _read(table, {**_COMMAND, **_KINDS}, refuse)
     if "command" not in members:
         raise refuse("command", "is missing")
     command = members.pop("command")
@@ -80,25 +116,19 @@ def _of_table(name: str, table: Any, where: Where) -> Scriptlet:
     return _scriptlet(name, (program, *command[1:]), where(path), members)
 
 
-def _of_folder(folder: Path) -> Iterator[Scriptlet]:
-    """The scriptlets that are executable files; anything else is left alone."""
-    if not folder.is_dir():
+def _programs(folder: Path | None) -> Iterator[Path]:
+    """The files of the folder that are scriptlets: the executable ones; others are left alone."""
+    if folder is None or not folder.is_dir():
         return
-    names: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_file() or not os.access(path, os.X_OK):
-            continue
-        name = path.name.split(".")[0] if path.suffix else path.name
-        if not _NAME.fullmatch(name):
-            raise ConfigError(f"{path}: {_NAMES}")
-        if name in names:
-            raise ConfigError(f"{path}: the scriptlet {name} is there twice, see {names[name]}")
-        names[name] = path
-        yield _of_file(name, path)
+        if not path.name.startswith(".") and path.is_file() and os.access(path, os.X_OK):
+            yield path
 
 
 def _of_file(name: str, path: Path) -> Scriptlet:
     """Shape: its settings are lines such as `# lq: timeout = "1h"` before the first other line."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{path}: {_NAMES}")
     table: dict[str, Any] = {}
     lines: dict[str, int] = {}
 

@@ -4,8 +4,8 @@ Owns one Lane per queue and the slots in use. Pure: no clock, no asyncio; whoeve
 something passes `now`, and learns through `wake` and `set_timer` what follows from it.
 
 Invariant: `running` of a lane never exceeds its concurrency by a claim, the sum of those that
-have a slot never the cap; and a lane is in `_ripe` exactly when it could start a job it believes to be due. No more
-than MOST_ASIDE slots are lent while their jobs wait.
+have a slot never the cap; and a lane is in `_ripe` exactly when it could start a job it believes
+to be due. No more than MOST_ASIDE slots are lent while their jobs wait.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from lq.wire.decode import (
     EDIT_HEADERS,
     FORCE_QUERY,
     HISTORY_QUERY,
+    LOG_QUERY,
     PUSH_HEADERS,
     ROTATION_QUERY,
     UNFINISHED_QUERY,
@@ -219,6 +220,17 @@ _PARAMETERS: Final[Mapping[str, Form]] = {
         _DURATION,
         "1h",
     ),
+    "attempt": Form(
+        "the number of an attempt (default: the last one)",
+        {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+        1,
+    ),
+    "offset": Form(
+        "where to go on: the offset that the last part gave (default: from the beginning)",
+        {"type": "integer", "minimum": 0, "maximum": 999_999_999_999_999_999},
+        0,
+    ),
+    "wait": Form("how long to wait for more, up to 30s (default: not at all)", _DURATION, "20s"),
     "force": Form(
         "cancel the items that wait (default: 0)", _words("1", "0", "true", "false"), "1"
     ),
@@ -309,6 +321,7 @@ TIMES: Final = _described(TIMES_QUERY, _PARAMETERS)
 CRON: Final = _described(CRON_QUERY, _PARAMETERS, "expr")
 PAUSE: Final = _described(pause_query(0), _PARAMETERS)
 DRY: Final = _described(DRY_QUERY, _PARAMETERS)
+LOGS: Final = _described(LOG_QUERY, _PARAMETERS)
 ROTATION: Final = _described(ROTATION_QUERY, _PARAMETERS)
 FORCE: Final = _described(FORCE_QUERY, _PARAMETERS)
 SETTINGS: Final = _described(queue_members(0), _SETTINGS)

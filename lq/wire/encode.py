@@ -494,10 +494,10 @@ def _log_members(log: bytes) -> dict[str, str | None]:
     """A log as text, or as base64 where it is none."""
     if not log:
         return {}
-    text = readable(log)
-    if text is not None:
-        return {"log": text}
-    return {"log": base64.b64encode(log).decode(), "log_encoding": "base64"}
+    try:
+        return {"log": log.decode()}
+    except UnicodeDecodeError:
+        return {"log": base64.b64encode(log).decode(), "log_encoding": "base64"}
 
 
 def _queue(queue: Queue) -> _Queue:

@@ -133,7 +133,9 @@ _RUN = Operation("Make an item that waits due now", {200: "Item"}, _BOUND)
 _RETRY = Operation("Let a finished item wait again, with a fresh budget", {200: "Item"}, _BOUND)
 _ATTEMPTS = Operation("List the attempts of an item, oldest first", {200: "Attempts"}, (NotFound,))
 _LOGS = Operation(
-    "Show what a scriptlet has written, and wait for more", {200: "Log"}, (NotFound,),
+    "Show what a scriptlet has written, and wait for more",
+    {200: "Log"},
+    (NotFound,),
     query=describe.LOGS,
 )
 _OF_QUEUE = Operation("List the items of a queue", {200: "Items"}, query=describe.OF_QUEUE)

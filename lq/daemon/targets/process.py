@@ -26,7 +26,7 @@ from lq.model import Process
 _LAUNCH: Final = str(Path(__file__).with_name("launch.py"))
 _CHUNK: Final = 65_536
 _DRAIN_S: Final = 2.0
-_POLL_S: Final = 0.05
+_HAS_PIDFD: Final = hasattr(os, "pidfd_open")
 
 
 class ExecFailed(Exception):
@@ -78,9 +78,7 @@ class Child:
         """Which process it is."""
         return identity(self.pid)
 
-    async def begin(
-        self, argv: tuple[str, ...], env: Mapping[str, str], **settings: Any
-    ) -> None:
+    async def begin(self, argv: tuple[str, ...], env: Mapping[str, str], **settings: Any) -> None:
         """Have it become the program. Raises: ExecFailed."""
         loop = asyncio.get_running_loop()
         what = json.dumps({"argv": argv, "env": dict(env), **settings}).encode()
@@ -109,8 +107,7 @@ class Child:
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the group."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
+        _signal_group(self.pid, number)
 
     async def terminate(self, kill_after_s: float) -> signal.Signals:
         """Ask the group to end, and make it end when it does not; which signal did."""
@@ -138,6 +135,10 @@ class Child:
             task.cancel()
         for transport in self._transports:
             transport.close()
+        await asyncio.sleep(0)  # in which the transports let go of the pipes
+        for pipe in (self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            pipe.close()
         self._control.close()
         self.reap()
 
@@ -152,31 +153,36 @@ class Child:
         """Let go of a process that was never told what to become: it ends by itself."""
         self._control.close()
         await self.exited()
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe is not None and not self._transports:
-                pipe.close()
         await self.end("")
 
     async def _watch(self) -> None:
         """Notice the end of the process, without reaping it."""
-        loop = asyncio.get_running_loop()
-        if not hasattr(os, "pidfd_open"):
+        if _HAS_PIDFD:
+            await gone(self._process.pid)
+        else:
             flags = os.WEXITED | os.WNOWAIT
             await asyncio.to_thread(os.waitid, os.P_PID, self._process.pid, flags)
-        else:
-            watched = os.pidfd_open(self._process.pid)
-            try:
-                ready = asyncio.Event()
-                loop.add_reader(watched, ready.set)
-                await ready.wait()
-            finally:
-                loop.remove_reader(watched)
-                os.close(watched)
         self._exited.set()
 
 
+async def gone(pid: int) -> None:
+    """Return when a process, be it this one's child or not, has ended."""
+    loop = asyncio.get_running_loop()
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        ended = asyncio.Event()
+        loop.add_reader(watched, ended.set)
+        await ended.wait()
+    finally:
+        loop.remove_reader(watched)
+        os.close(watched)
+
+
 async def _pump(
-    reader: asyncio.StreamReader, took: Callable[[bytes, bool], None], is_stderr: bool  # noqa: FBT001
+    reader: asyncio.StreamReader, took: Callable[[bytes, bool], None], is_stderr: bool
 ) -> None:
     while data := await reader.read(_CHUNK):
         took(data, is_stderr)
@@ -185,12 +191,10 @@ async def _pump(
 @contextlib.contextmanager
 def _file(payload: bytes) -> Any:
     """A file without a name that holds a payload, open for reading."""
-    if hasattr(os, "memfd_create"):
-        number = os.memfd_create("lq-payload")
-        file = os.fdopen(number, "w+b")
-    else:
-        file = tempfile.TemporaryFile()
-    with file:
+    memory = hasattr(os, "memfd_create")
+    with (
+        os.fdopen(os.memfd_create("lq-payload"), "w+b") if memory else tempfile.TemporaryFile()
+    ) as file:
         file.write(payload)
         file.flush()
         file.seek(0)
@@ -213,41 +217,29 @@ def kill_marked(marker: str) -> None:
     entry = marker.encode()
     if not entry or not Path("/proc/self/environ").exists():
         return
-    for name in os.listdir("/proc"):
-        if not name.isdecimal() or int(name) == os.getpid():
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal() or int(folder.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            if entry in Path(f"/proc/{name}/environ").read_bytes().split(b"\0"):
-                os.kill(int(name), signal.SIGKILL)
+            if entry in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 async def end_leftover(left: Process, marker: str, patience_s: float) -> bool:
-    """End a process that an earlier daemon has started, and its group; whether it was there.
-
-    Asked nicely first. It is no child of this process, so that its end is seen by looking.
-    """
+    """End a process that an earlier daemon has started, and its group; whether it was there."""
     there = left.started != 0 and identity(left.pid) == left
     if there:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(left.pid, signal.SIGTERM)
+        _signal_group(left.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
-                while _lives(left):
-                    await asyncio.sleep(_POLL_S)
+                await gone(left.pid)
         if identity(left.pid) == left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(left.pid, signal.SIGKILL)
+            _signal_group(left.pid, signal.SIGKILL)
+            await gone(left.pid)
     await asyncio.to_thread(kill_marked, marker)
-    while _lives(left):
-        await asyncio.sleep(_POLL_S)
     return there
 
 
-def _lives(one: Process) -> bool:
-    """Whether a process is there still, and no zombie that somebody else has to reap."""
-    if one.started == 0 or identity(one.pid) != one:
-        return False
-    with contextlib.suppress(OSError):
-        stat = Path(f"/proc/{one.pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
-    return False
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)

@@ -16,6 +16,7 @@ import errno
 import grp
 import os
 import pwd
+import re
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -39,6 +40,7 @@ _LIMITS: Final = {
     "file_size": "RLIMIT_FSIZE",
 }
 _INHERITED: Final = ("LANG", "TZ")
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ScriptletTarget:
@@ -164,9 +166,7 @@ def _marker(job_id: str) -> str:
     return f"LQ_ITEM_ID={job_id}"
 
 
-def _environ(
-    run: Run, scriptlet: Scriptlet, user: pwd.struct_passwd | None
-) -> Mapping[str, str]:
+def _environ(run: Run, scriptlet: Scriptlet, user: pwd.struct_passwd | None) -> Mapping[str, str]:
     """The whole environment of a run: nothing of lq's own comes with it."""
     who = user or pwd.getpwuid(os.geteuid())
     return {
@@ -248,7 +248,7 @@ def _signal(number: int) -> str:
 def _last_words(log: Log) -> str:
     """The end of what it said went wrong, on one line; what it said at all, if it said nothing."""
     said = (log.stderr if log.stderr.size else log.stdout).text[-4 * _SAID :]
-    words = printable(said.decode("utf-8", "replace"))
+    words = printable(_COLOUR.sub("", said.decode("utf-8", "replace")))
     return words if len(words) <= _SAID else f"…{words[1 - _SAID :]}"
 
 
