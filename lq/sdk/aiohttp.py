@@ -11,8 +11,8 @@ from urllib.parse import unquote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from lq.sdk.adapter import framed
 from lq.sdk.http import Endpoint, Request
-from lq.sdk.refusals import framed
 
 
 async def respond(endpoint: Endpoint, request: web.Request) -> web.Response:

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from lq.sdk.adapter import MAX_BODY, body_after, find, framed, not_found, refuses, too_large
 from lq.sdk.http import Endpoint, Mount, Request, Response
-from lq.sdk.refusals import MAX_BODY, find, framed, not_found, refuses, too_large
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -45,7 +45,7 @@ class Handlers:
             return
         response = await _answer(endpoint, scope, receive, self._max_body)
         if response is not None:
-            await _send(send, response)
+            await _send(scope["method"], send, response)
 
     def _endpoint(self, scope: Scope) -> Endpoint | None:
         if scope["type"] != "http":
@@ -82,21 +82,22 @@ async def _answer(
             )
 
 
-async def _send(send: Send, response: Response) -> None:
+async def _send(method: str, send: Send, response: Response) -> None:
     headers = [
         (name.lower().encode("latin-1"), value.encode("latin-1"))
         for name, value in framed(response)
     ]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     # Said in full: servers that do not read the defaults of ASGI exist.
-    await send({"type": "http.response.body", "body": response.body, "more_body": False})
+    body = body_after(method, response)
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
     """What is around handlers that stand alone."""
     match scope["type"]:
         case "http":
-            await _send(send, not_found())
+            await _send(scope["method"], send, not_found())
         case "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})

@@ -1,8 +1,8 @@
 """Calls of lq as events of AWS Lambda: function URLs, API Gateway (HTTP and REST), load balancers.
 
 Owns: the three shapes of event that stand for an HTTP request, and the answers they want. Imports
-nothing of AWS. Never lets a job go on after its answer: Lambda freezes a function that has
-answered, so each call is worked off within the invocation.
+nothing of AWS. No handler goes on after its answer, because Lambda freezes the function then: see
+`lq.sdk.settings.freezes`.
 Source: the payload formats 1.0 and 2.0 in the developer guides of API Gateway and Lambda, and
 "Lambda functions as targets" in the guide of the Application Load Balancer.
 """
@@ -14,8 +14,8 @@ import binascii
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from lq.sdk.adapter import MAX_BODY, find, not_found, too_large
 from lq.sdk.http import Endpoint, Mount, Request, Response, text
-from lq.sdk.refusals import MAX_BODY, find, not_found, too_large
 
 Event = Mapping[str, Any]
 Function = Callable[[Any, Any], Any]
@@ -52,18 +52,18 @@ def _answer(endpoint: Endpoint, event: Event, max_body: int) -> Response:
     method = _http(event)["method"] if _is_v2(event) else event["httpMethod"]
     body = _body(event)
     if body is None:
-        return text(400, "the body of the event is not base64, as its isBase64Encoded says")
+        return text(400, "the body of the event is neither text, nor base64 where it says so")
     if len(body) > max_body:
         return too_large(max_body)
     return endpoint.respond_sync(Request(method, endpoint.path, tuple(_headers(event)), body))
 
 
 def _is_request(event: Any) -> bool:
-    return isinstance(event, Mapping) and (_is_v2(event) or "httpMethod" in event)
+    return isinstance(event, Mapping) and (_is_v2(event) or {"httpMethod", "path"} <= event.keys())
 
 
 def _is_v2(event: Event) -> bool:
-    return event.get("version") == "2.0" and "http" in event.get("requestContext", {})
+    return "rawPath" in event and "http" in (event.get("requestContext") or {})
 
 
 def _http(event: Event) -> Mapping[str, Any]:
@@ -88,7 +88,9 @@ def _headers(event: Event) -> Iterator[tuple[str, str]]:
 
 def _body(event: Event) -> bytes | None:
     """The bytes of a body, or None when it is not what it says it is."""
-    body: str = event.get("body") or ""
+    body = event.get("body") or ""
+    if not isinstance(body, str):
+        return None
     if not event.get("isBase64Encoded"):
         return body.encode()
     try:

@@ -3,8 +3,8 @@
 Owns: Django's requests as a Request, and a Response as Django's. Names that begin with `a` are
 asynchronous, as Django's own are. How large a body may be is DATA_UPLOAD_MAX_MEMORY_SIZE.
 
-Invariant: its views are exempt from the check against forged forms (CSRF): a call proves itself
-by its signature, and carries no cookie that somebody could ride on.
+Invariant: its views are exempt from the check against forged forms (CSRF) and from a login: a call
+proves itself by its signature, and carries no cookie that somebody could ride on.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
 
+from lq.sdk.adapter import body_after, endless, framed, refuses
 from lq.sdk.http import Endpoint, Request, Response, text
-from lq.sdk.refusals import endless, framed, refuses
 from lq.sdk.wsgi import guesses_type
 
 _ANY_LENGTH = 1 << 60  # Django itself refuses what is too large
@@ -41,7 +41,7 @@ def view(endpoint: Endpoint) -> Any:
     def answer(request: HttpRequest) -> HttpResponse:
         return respond(endpoint, request)
 
-    return csrf_exempt(answer)
+    return _exempt(answer)
 
 
 def aview(endpoint: Endpoint) -> Any:
@@ -50,7 +50,7 @@ def aview(endpoint: Endpoint) -> Any:
     async def answer(request: HttpRequest) -> HttpResponse:
         return await arespond(endpoint, request)
 
-    return csrf_exempt(answer)
+    return _exempt(answer)
 
 
 def respond(endpoint: Endpoint, request: HttpRequest) -> HttpResponse:
@@ -59,13 +59,21 @@ def respond(endpoint: Endpoint, request: HttpRequest) -> HttpResponse:
     The view that does this has to be exempt from CSRF.
     """
     call = _request(endpoint, request)
-    return _response(call if isinstance(call, Response) else endpoint.respond_sync(call))
+    response = call if isinstance(call, Response) else endpoint.respond_sync(call)
+    return _response(request, response)
 
 
 async def arespond(endpoint: Endpoint, request: HttpRequest) -> HttpResponse:
     """Answer a call inside an asynchronous view; see `respond`."""
     call = _request(endpoint, request)
-    return _response(call if isinstance(call, Response) else await endpoint.respond(call))
+    response = call if isinstance(call, Response) else await endpoint.respond(call)
+    return _response(request, response)
+
+
+def _exempt(answer: Any) -> Any:
+    exempt = csrf_exempt(answer)
+    exempt.login_required = False  # what LoginRequiredMiddleware looks at
+    return exempt
 
 
 def _pattern(endpoint: Endpoint, answer: Any) -> Any:
@@ -94,8 +102,8 @@ def _request(endpoint: Endpoint, request: HttpRequest) -> Request | Response:
     return Request(request.method, endpoint.path, headers, body)
 
 
-def _response(response: Response) -> HttpResponse:
-    answer = HttpResponse(response.body, status=response.status)
+def _response(request: HttpRequest, response: Response) -> HttpResponse:
+    answer = HttpResponse(body_after(request.method, response), status=response.status)
     del answer["Content-Type"]  # Django's guess
     for name, value in framed(response):
         answer[name] = value

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 import flask
 
+from lq.sdk.adapter import MAX_BODY, METHODS, framed, refuses, too_large
 from lq.sdk.http import Endpoint, Request, Response
-from lq.sdk.refusals import MAX_BODY, METHODS, framed, refuses, too_large
 
 
 def blueprint(*endpoints: Endpoint, name: str = "lq", max_body: int = MAX_BODY) -> flask.Blueprint:

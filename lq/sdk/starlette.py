@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from starlette import datastructures, requests, responses
 
+from lq.sdk.adapter import MAX_BODY, framed, refuses, too_large
 from lq.sdk.http import Endpoint, Request, Response
-from lq.sdk.refusals import MAX_BODY, framed, refuses, too_large
 
 
 async def respond(

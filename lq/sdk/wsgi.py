@@ -14,14 +14,24 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import IO, Any
 
+from lq.sdk.adapter import (
+    MAX_BODY,
+    body_after,
+    endless,
+    find,
+    framed,
+    not_found,
+    refuses,
+    too_large,
+)
 from lq.sdk.http import Endpoint, Mount, Request, Response, text
-from lq.sdk.refusals import MAX_BODY, endless, find, framed, not_found, refuses, too_large
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _CHUNK = 1 << 16
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _OF_THE_BODY = ("CONTENT_TYPE", "CONTENT_LENGTH")
 
 
@@ -41,7 +51,7 @@ class Handlers:
         endpoint = find(self._mount, path, root)
         if endpoint is None:
             return self._app(environ, start_response)
-        return _send(start_response, _answer(endpoint, environ, self._max_body))
+        return _send(environ, start_response, _answer(endpoint, environ, self._max_body))
 
 
 def middleware(app: App, *endpoints: Endpoint, max_body: int = MAX_BODY) -> Handlers:
@@ -110,12 +120,12 @@ def _path(environ: Environ, name: str) -> str:
     return path.encode("latin-1").decode("utf-8", "replace")
 
 
-def _send(start_response: StartResponse, response: Response) -> Iterable[bytes]:
-    phrase = HTTPStatus(response.status).phrase if response.status in set(HTTPStatus) else "Other"
+def _send(environ: Environ, start_response: StartResponse, response: Response) -> Iterable[bytes]:
+    phrase = _PHRASES.get(response.status, "Other")
     start_response(f"{response.status} {phrase}", list(framed(response)))
-    return [response.body]
+    return [body_after(environ["REQUEST_METHOD"], response)]
 
 
-def _nothing(_: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def _nothing(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """What is around handlers that stand alone."""
-    return _send(start_response, not_found())
+    return _send(environ, start_response, not_found())

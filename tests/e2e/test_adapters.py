@@ -18,7 +18,7 @@ from .conftest import Start
 from .endpoint import Endpoint
 from .process import PATIENCE_S, wait_until
 from .served import MOST, SECRET, jobs, read_after
-from .served.shapes import METHODS, SHAPES, Shape
+from .served.shapes import METHODS, SHAPES, Serve, Shape, django_asgi, django_wsgi
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
@@ -197,6 +197,13 @@ def test_a_handler_that_raises_fails_the_attempt_with_its_reason(shape: Shape, p
     answer = ask(port, "POST", shape.path, body, signed(body))
     assert answer.status == 500
     assert b"as it was told" in answer.body
+
+
+@pytest.mark.parametrize("serve", [django_asgi, django_wsgi])
+def test_a_plain_function_can_ask_django_s_database(serve: Serve) -> None:
+    with serve() as port:
+        answer = ask(port, "POST", "/lq/asks", b"{}", signed(b"{}"))
+    assert (answer.status, answer.body) == (200, b"42")
 
 
 def raw(port: int, path: str, head: Sequence[tuple[str, str]], body: bytes) -> int:

@@ -1,4 +1,4 @@
-"""The snippets of docs/handlers.md for each framework, served as the guide says, and called by a daemon."""
+"""The snippets of docs/handlers.md for each framework, served as it says, called by a daemon."""
 
 from __future__ import annotations
 

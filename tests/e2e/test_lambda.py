@@ -73,7 +73,12 @@ def test_a_result_is_reported_before_lambda_freezes_the_function(
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [({"body": "no base64", "isBase64Encoded": True}, 400), ({"body": None}, 401), ({}, 401)],
+    [
+        ({"body": "no base64", "isBase64Encoded": True}, 400),
+        ({"body": {"n": 1}}, 400),
+        ({"body": None}, 401),
+        ({}, 401),
+    ],
 )
 def test_an_odd_body_is_refused(body: dict[str, Any], status: int, function: Lambda) -> None:
     event = {"httpMethod": "POST", "path": "/lq/mirror", "headers": None, "requestContext": None}
@@ -81,7 +86,10 @@ def test_an_odd_body_is_refused(body: dict[str, Any], status: int, function: Lam
 
 
 def test_an_event_that_is_no_request_fails_and_says_so(function: Lambda) -> None:
-    events: tuple[Any, ...] = ({"source": "aws.events"}, {"Records": []}, "warm up", None, ["x"])
+    events: tuple[Any, ...] = (
+        *({"source": "aws.events"}, {"Records": []}, {"httpMethod": "GET"}),
+        *({"version": "2.0", "rawPath": "/", "requestContext": None}, "warm up", None, ["x"]),
+    )
     for event in events:
         answer = function.invoke(event)
         assert answer["errorType"] == "TypeError"

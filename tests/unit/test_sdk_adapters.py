@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,8 @@ import pytest
 from lq import Mount, Queue
 from lq.config import Config
 from lq.sdk import asgi, wsgi
+from lq.sdk.adapter import MAX_BODY, find, framed
 from lq.sdk.http import Response
-from lq.sdk.refusals import MAX_BODY, find, framed
 
 work = Queue[Any]("work", path="/lq/work", secret="s")
 
@@ -136,3 +137,11 @@ def test_it_needs_no_framework(adapter: str) -> None:
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     frameworks = {"aiohttp", "aiosqlite", "django", "flask", "starlette", "werkzeug"}
     assert loaded & frameworks == set()
+
+
+def test_a_head_is_answered_without_a_body_whatever_is_wrong() -> None:
+    heads: list[object] = []
+    environ = {"REQUEST_METHOD": "HEAD", "PATH_INFO": "/shop", "wsgi.input": io.BytesIO()}
+    answer = wsgi.Handlers(work)(environ, lambda *head: heads.extend(head))
+    assert b"".join(answer) == b""
+    assert heads[0] == "404 Not Found"

@@ -23,11 +23,14 @@ from lq.sdk import starlette as lq_starlette
 from . import MOST, PATH, ROUTE, queue_at, read_after, servers
 from . import django_project as project
 
+Serve = Callable[[], AbstractContextManager[int]]
+"""Serves an application; the context is its port."""
+
 
 class Shape(NamedTuple):
     """One way. Shape: `reads` says that the application reads a body once more afterwards."""
 
-    serve: Callable[[], AbstractContextManager[int]]
+    serve: Serve
     path: str = PATH
     reads: bool = False
     echoes: bool = True

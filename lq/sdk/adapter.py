@@ -1,7 +1,6 @@
-"""What an adapter answers by itself, before any endpoint has seen the request.
+"""What all adapters share: where an endpoint is looked for, how large a body is read, refusals.
 
-Owns: how large a body gets through, where a mounted endpoint is looked for, and the words of a
-refusal. Pure. Never judges a method, a signature or a payload: that is the endpoint's.
+Pure. Never judges a method, a signature or a payload: that is the endpoint's.
 """
 
 from __future__ import annotations
@@ -65,3 +64,11 @@ def framed(response: Response) -> Headers:
     if response.status == 204:
         return others
     return (*others, ("Content-Length", str(len(response.body))))
+
+
+def body_after(method: str, response: Response) -> bytes:
+    """What follows the headers of a response: nothing after HEAD, whatever its length says.
+
+    Not every server keeps back what it is given there, and it would pass for the next answer.
+    """
+    return b"" if method == "HEAD" else response.body
