@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import time
@@ -104,6 +105,13 @@ def test_any_bytes_arrive_as_they_were_sent(shape: Shape, port: int) -> None:
     body = bytes(range(256)) * 40
     answer = ask(port, "POST", shape.path, body, signed(body, BYTES))
     assert (answer.status, json.loads(answer.body)) == (200, {"id": "job_1"})
+    assert next_job().payload == body
+
+
+def test_a_compressed_body_arrives_as_it_was_sent(shape: Shape, port: int) -> None:
+    body = gzip.compress(b"secret" * 100)
+    head = {**signed(body, BYTES), "Content-Encoding": "gzip"}
+    assert ask(port, "POST", shape.path, body, head).status == 200
     assert next_job().payload == body
 
 

@@ -51,8 +51,9 @@ def plain_wsgi(app: Any) -> Iterator[int]:
 
 @contextmanager
 def aiohttp(app: web.Application) -> Iterator[int]:
+    """An aiohttp application, as docs/handlers.md says for bodies that are compressed."""
     loop = asyncio.new_event_loop()
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, auto_decompress=False)
 
     async def start() -> int:
         await runner.setup()
