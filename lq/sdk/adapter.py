@@ -10,9 +10,6 @@ from typing import Final
 
 from lq.sdk.http import Endpoint, Headers, Mount, Response, text
 
-METHODS: Final = ("HEAD", "GET", "POST", "PUT", "PATCH", "DELETE")
-"""What lq sends, for routers that want to be told: HEAD to validate, the others as calls."""
-
 MAX_BODY: Final = 1 << 20
 """How large a body is read, unless said otherwise: the daemon's `max_payload`. Units: bytes."""
 

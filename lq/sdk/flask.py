@@ -6,12 +6,13 @@ application's context, so that `current_app` and extensions work in it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import unquote
 
 import flask
 
-from lq.sdk.adapter import MAX_BODY, METHODS, framed, refuses, too_large
-from lq.sdk.http import Endpoint, Request, Response
+from lq.sdk.adapter import MAX_BODY, framed, refuses, too_large
+from lq.sdk.http import METHODS, Endpoint, Request, Response
 
 
 def blueprint(*endpoints: Endpoint, name: str = "lq", max_body: int = MAX_BODY) -> flask.Blueprint:
@@ -49,7 +50,8 @@ def _answer(endpoint: Endpoint, request: flask.Request, max_body: int) -> Respon
     if (refused := refuses(length, max_body)) is not None:
         return refused
     if length is None:
-        request.max_content_length = max_body + 1  # where Flask stops in a chunked body
+        with suppress(AttributeError):  # before 3.1 Flask cannot be told where to stop
+            request.max_content_length = max_body + 1
     body = request.get_data()
     if len(body) > max_body:
         return too_large(max_body)
