@@ -18,7 +18,7 @@ from .apps import ask
 from .conftest import Start
 from .endpoint import Endpoint
 from .process import PATIENCE_S, wait_until
-from .served import MOST, SECRET, jobs, read_after
+from .served import MOST, SECRET, gate, jobs, read_after
 from .served.shapes import METHODS, SHAPES, Serve, Shape, django_asgi, django_wsgi
 
 JSON = "application/json"
@@ -198,6 +198,18 @@ def test_a_caller_that_goes_away_runs_nothing(shape: Shape, port: int) -> None:
     assert ask(port, "POST", shape.path, body, signed(body, job_id="job_2")).status == 200
     assert next_job().id == "job_2"
     assert jobs.empty()
+
+
+def test_a_caller_that_goes_away_meanwhile_harms_nothing(shape: Shape, port: int) -> None:
+    body = b'"wait"'
+    head = [*signed(body).items(), ("Content-Length", str(len(body)))]
+    gate.clear()
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(written(shape.path, head) + body)
+        assert next_job().payload == "wait"
+    gate.set()
+    assert ask(port, "POST", shape.path, b"{}", signed(b"{}", job_id="job_2")).status == 200
+    assert next_job().id == "job_2"
 
 
 def test_a_handler_that_raises_fails_the_attempt_with_its_reason(shape: Shape, port: int) -> None:

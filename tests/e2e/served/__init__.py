@@ -6,12 +6,15 @@ All have an `/echo` of their own, which answers with the body it was sent.
 
 from __future__ import annotations
 
+import asyncio
 import queue
+import threading
 from typing import Any
 from urllib.parse import quote
 
 from lq import Job, Queue
 from lq.signature import new_secret
+from tests.e2e.process import PATIENCE_S
 
 SECRET = new_secret(bytes(range(32)))
 ROUTE = "/lq/büro"
@@ -27,15 +30,21 @@ read_after: queue.Queue[bytes] = queue.Queue()
 """Bodies that an application has read once the call was answered."""
 
 
+gate = threading.Event()
+"""What a job waits for whose payload is "wait"."""
+
+
 def run(job: Job[Any]) -> Any:
     jobs.put(job)
+    if job.payload == "wait":
+        gate.wait(PATIENCE_S)
     if job.payload == "fail":
         raise RuntimeError("as it was told")
     return {"id": job.id}
 
 
 async def run_async(job: Job[Any]) -> Any:
-    return run(job)
+    return await asyncio.to_thread(run, job)
 
 
 def queue_at(path: str = PATH, *, is_async: bool = False) -> Queue[Any]:
