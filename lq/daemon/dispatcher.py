@@ -18,12 +18,12 @@ from msgspec.structs import replace
 
 from lq.backoff import Curve, delay_ms
 from lq.clock import Clock
-from lq.daemon.endpoints import Endpoints, Hold
+from lq.daemon.endpoints import Hold
 from lq.daemon.events import Event, Events
 from lq.daemon.lanes import Lanes
 from lq.daemon.store import ClaimRequest, Store
 from lq.errors import StorageFull, Unavailable
-from lq.model import Outcome, OutcomeKind, Run, Settlement, State
+from lq.model import Job, Outcome, OutcomeKind, Run, Settlement, State
 from lq.when import format_duration
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,20 @@ class Target(Protocol):
     """The seam to whatever a job is delivered to."""
 
     async def deliver(self, run: Run) -> Outcome: ...
+
+
+class Admission(Protocol):
+    """The seam to whoever knows what may be called now; `Endpoints` is the one over HTTP."""
+
+    def admit(self, job: Job) -> Hold | asyncio.Task[None] | None: ...
+
+    def slow_down(self, target: str, wait_ms: int, reason: str) -> None: ...
+
+    def forget(self, job: Job) -> None: ...
+
+    def secret_for(self, job: Job) -> str: ...
+
+    async def misunderstood(self, job: Job, secret: str, outcome: Outcome) -> bool: ...
 
 
 def decide(
@@ -117,7 +131,7 @@ class Dispatcher:
         *,
         store: Store,
         lanes: Lanes,
-        endpoints: Endpoints,
+        endpoints: Admission,
         target: Target,
         events: Events,
         clock: Clock,

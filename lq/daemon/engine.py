@@ -22,8 +22,7 @@ from lq.clock import Clock
 from lq.config import Config, differences
 from lq.daemon import auth
 from lq.daemon.alerts import Alerts
-from lq.daemon.dispatcher import Dispatcher
-from lq.daemon.endpoints import Endpoints
+from lq.daemon.dispatcher import Admission, Dispatcher
 from lq.daemon.events import Event, Events
 from lq.daemon.firer import Firer
 from lq.daemon.lanes import Lanes
@@ -86,13 +85,13 @@ class Engine:
         self,
         *,
         config: Config,
-        ring: Ring,
+        ring: Ring | None,
         store: Store,
         clock: Clock,
         events: Events,
         lanes: Lanes,
         scheduler: Scheduler,
-        endpoints: Endpoints,
+        endpoints: Admission,
         dispatcher: Dispatcher,
         resolver: Resolver,
         firer: Firer,
@@ -104,7 +103,7 @@ class Engine:
         self.max_payload = config.max_payload
         self.data_dir = config.data_dir
         self._config = config
-        self.ring = ring
+        self._ring = ring
         self._store = store
         self._clock = clock
         self._events = events
@@ -153,6 +152,13 @@ class Engine:
             await self.schedules.apply(self._config.schedules, dry=False)
         except (StorageFull, Unavailable) as error:
             log.warning("the schedules of lq.toml wait for `lq apply`: %s", error.message)
+
+    @property
+    def ring(self) -> Ring:
+        """The signing secrets. Raises: Unavailable where lq is embedded, and signs nothing."""
+        if self._ring is None:
+            raise Unavailable("an embedded lq has no signing secret")
+        return self._ring
 
     def stop(self) -> None:
         """Refuse what would change something from now on."""

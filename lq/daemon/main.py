@@ -1,9 +1,9 @@
-"""The composition root: builds the daemon from its parts, runs it, and stops it in order.
+"""The composition root of the daemon: the core, HTTP on both of its sides, and the process.
 
-Owns the process: signals, sockets, the one TaskGroup. Decides nothing about jobs.
+Owns the process: signals, sockets, limits, the log. Decides nothing about jobs.
 
-Invariant: the order of a stop. First nothing new comes in, then runs end or are given
-back, then what was written is committed, and only then the data folder is let go.
+Invariant: the API answers until all runs have ended or were given back, and only after the core
+has stopped is the data folder let go.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import contextlib
 import gc
 import logging
 import os
-import random
 import resource
 import shutil
 import signal
@@ -26,22 +25,16 @@ from pathlib import Path
 
 from lq import __version__, exposure
 from lq.alerts import Rule
-from lq.backoff import Curve
 from lq.clock import Clock, SystemClock
 from lq.config import Config, load
-from lq.daemon.alerts import Alerts
 from lq.daemon.api.app import Api
 from lq.daemon.cipher import read_seal
-from lq.daemon.dispatcher import Dispatcher
+from lq.daemon.core import Core, at_work
 from lq.daemon.egress import Egress, parse_pins, parse_target
 from lq.daemon.endpoints import Endpoints
 from lq.daemon.engine import Engine
-from lq.daemon.events import Events
-from lq.daemon.firer import Firer
-from lq.daemon.lanes import MOST_ASIDE, Lanes
+from lq.daemon.lanes import MOST_ASIDE
 from lq.daemon.listen import Certificate, listening
-from lq.daemon.resolve import Resolver
-from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.secret import open_ring
 from lq.daemon.store import Store
 from lq.daemon.store.sqlite import open_store as open_sqlite
@@ -95,11 +88,11 @@ async def _serve(config: Config) -> None:
 class Daemon:
     """A running daemon, for whoever embeds or tests it."""
 
-    def __init__(self, engine: Engine, events: Events, dispatcher: Dispatcher, port: int) -> None:
-        self.engine = engine
-        self.events = events
+    def __init__(self, core: Core, port: int) -> None:
+        self.engine = core.engine
+        self.events = core.events
         self.port = port
-        self._dispatcher = dispatcher
+        self._dispatcher = core.dispatcher
 
     @property
     def in_flight(self) -> int:
@@ -139,7 +132,7 @@ async def daemon(
             return endpoints.secret_for(job)  # made last: they ask through the target
 
         def rule_of(name: str) -> Rule | None:
-            return alerts.rule(name)  # made last: they push through the resolver
+            return core.engine.alerts.rule(name)  # made last: they push through the resolver
 
         signer = Signer(ring.live, secret_for)
         most = config.dispatch.concurrency
@@ -147,96 +140,40 @@ async def daemon(
         target = await opened.enter_async_context(out)
         endpoints = Endpoints(config.validate, config.queues, ring, target.head, clock)
         opened.push_async_callback(endpoints.close)
-        scheduler = Scheduler(clock, store, config.history.keep_ms)
-        events = Events()
-        claimable = asyncio.Event()
-        lanes = Lanes(
-            config.dispatch.concurrency,
-            config.dispatch.queue_concurrency,
-            wake=claimable.set,
-            set_timer=lambda queue, due_at: scheduler.at(Timer.LANE, due_at, queue),
+        ping = Ping(config.watch, clock, lambda: core.engine.health().live, target.get)
+        core = await opened.enter_async_context(
+            at_work(
+                config,
+                clock=clock,
+                store=store,
+                target=AlertTarget(target, rule_of, config.mail, host),
+                admission=endpoints,
+                spell=partial(_spelling, egress),
+                host=host,
+                ring=ring,
+                load_config=load_config,
+                prepare=partial(_prepare, egress, certificate),
+                beside={"secrets": ring.run, "watch": ping.run},
+            )
         )
-        retry = config.retry
-        dispatcher = Dispatcher(
-            store=store,
-            lanes=lanes,
-            endpoints=endpoints,
-            target=AlertTarget(target, rule_of, config.mail, host),
-            events=events,
-            clock=clock,
-            curve=Curve(retry.base_ms, retry.factor, retry.cap_ms, retry.jitter),
-            deadline_ms=config.validate.deadline_ms,
-            chance=random.SystemRandom().random,
-            expect_expiry=scheduler.expect_expiry,
-            wake=claimable,
-        )
-        resolver = Resolver(config, egress, os.urandom)
-        firer = Firer(
-            store=store,
-            clock=clock,
-            resolver=resolver,
-            lanes=lanes,
-            scheduler=scheduler,
-            events=events,
-        )
-        alerts = Alerts(
-            store=store,
-            clock=clock,
-            make=resolver.scheduled,
-            tell=firer.tell,
-            redactions=resolver.redactions,
-            host=host,
-        )
-        engine = Engine(
-            config=config,
-            ring=ring,
-            store=store,
-            clock=clock,
-            events=events,
-            lanes=lanes,
-            scheduler=scheduler,
-            endpoints=endpoints,
-            dispatcher=dispatcher,
-            resolver=resolver,
-            firer=firer,
-            alerts=alerts,
-            load_config=load_config or (lambda: config),
-            prepare=partial(_prepare, egress, certificate),
-        )
-        scheduler.lane_is_due = lanes.timer
-        scheduler.pause_is_over = engine.resume
-        scheduler.schedules_are_due = firer.wake
-        scheduler.mark_time = firer.mark_time
         api = Api(
-            engine,
+            core.engine,
             clock=clock,
             data_dir=str(config.data_dir),
             limits=config.limits,
             trusted_proxy=config.trusted_proxy,
         )
-        async with asyncio.TaskGroup() as services:
-            tasks = [services.create_task(store.run(), name="store")]
-            tasks.append(services.create_task(ring.run(), name="secrets"))
-            await engine.start()
-            tasks.append(services.create_task(scheduler.run(), name="scheduler"))
-            tasks.append(services.create_task(firer.run(), name="schedules"))
-            tasks.append(services.create_task(dispatcher.run(), name="dispatcher"))
-            tasks.append(services.create_task(alerts.run(), name="alerts"))
-            ping = Ping(config.watch, clock, lambda: engine.health().live, target.get)
-            tasks.append(services.create_task(ping.run(), name="watch"))
-            async with listening(config, api, certificate) as port:
-                egress.protect(port, is_this_machine)  # any free port is known only now
-                try:
-                    yield Daemon(engine, events, dispatcher, port)
-                except BaseException:
-                    # Give the calls back before their connections go: it is not their fault.
-                    dispatcher.cut()
-                    await dispatcher.drain(0)
-                    raise
-                engine.stop()
-                await dispatcher.drain(config.dispatch.drain_timeout_ms)
-            for task in tasks:
-                task.cancel()
+        async with listening(config, api, certificate) as port:
+            egress.protect(port, is_this_machine)  # any free port is known only now
+            async with core.claiming(config.dispatch.drain_timeout_ms):
+                yield Daemon(core, port)
+
+
+def _spelling(egress: Egress, text: str) -> str:
+    """A target's canonical URL, if it may be called. Raises: ValidationError, TargetNotAllowed."""
+    target = parse_target(text)
+    egress.check(target)
+    return target.url
 
 
 def _data_dir(config: Config) -> Path:

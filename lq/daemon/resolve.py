@@ -15,7 +15,6 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from lq.config import Config
-from lq.daemon.egress import Egress, parse_target
 from lq.daemon.store import ResolvedEdit
 from lq.errors import Conflict, Issue, ValidationError
 from lq.model import Edit, NewJob, Push, Queue, QueueEdit, QueueSettings, RetryPolicy
@@ -28,9 +27,12 @@ _NO_SETTINGS = QueueSettings()
 class Resolver:
     """Knows the configuration, and of each queue what is stored for it."""
 
-    def __init__(self, config: Config, egress: Egress, entropy: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, config: Config, spell: Callable[[str], str], entropy: Callable[[int], bytes]
+    ) -> None:
+        """Shape: `spell` gives a target's one spelling, if it may be called; it raises else."""
         self._config = config
-        self._egress = egress
+        self._spell = spell
         self._entropy = entropy
         self._stored: dict[str, QueueSettings] = {}
         self._targets: dict[str, str] = {}
@@ -169,15 +171,14 @@ class Resolver:
         url = self._targets.get(text)
         if url is None:
             try:
-                target = parse_target(text)
+                url = self._spell(text)
             except ValidationError as error:
                 # The parser says "target"; the caller may have written a header.
                 issues = [Issue(field, issue.message, issue.code) for issue in error.issues]
                 raise ValidationError(issues, hint=error.hint) from None
-            self._egress.check(target)
             if len(self._targets) >= _MOST_TARGETS:
                 self._targets.clear()
-            url = self._targets[text] = target.url
+            self._targets[text] = url
         return url
 
 

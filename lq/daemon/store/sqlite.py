@@ -31,7 +31,7 @@ from lq.daemon.store import (
     running,
     schedules,
 )
-from lq.daemon.store.database import Database, Late, open_database
+from lq.daemon.store.database import Database, Late, open_database, open_file, open_memory
 from lq.daemon.store.migrate import needs_check
 from lq.daemon.store.queries import named
 from lq.daemon.store.rows import Row
@@ -68,6 +68,15 @@ async def open_store(folder: Path) -> SqliteStore:
     return SqliteStore(await open_database(folder, JobBook()))
 
 
+async def open_store_at(path: Path | None) -> SqliteStore:
+    """Open the store in a file of one's choosing, or without a path in memory.
+
+    Raises: InUse, DataError, StartError; nothing of a refused database is changed.
+    """
+    book = JobBook()
+    return SqliteStore(await (open_memory(book) if path is None else open_file(path, book)))
+
+
 class SqliteStore:
     """See `lq.daemon.store.Store` for the verbs."""
 
@@ -76,7 +85,7 @@ class SqliteStore:
 
     async def run(self) -> None:
         database = self.database
-        if needs_check(database.path):
+        if not database.in_memory and needs_check(database.path):
             # What cannot be read just now is not damaged; damage found later ends the store, too.
             with contextlib.suppress(Unavailable):
                 await database.check()

@@ -181,6 +181,11 @@ class HttpTarget:
                 self._egress.check(target)
             except RequestError as error:
                 target = f"target_blocked: {error.message}"
+                if text.startswith("handler:"):
+                    target = (
+                        f"no_handler: {printable(text)} is a function of an application that embeds"
+                        " lq; a daemon calls URLs"
+                    )
             self._targets[text] = target
         return target
 
