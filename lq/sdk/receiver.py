@@ -109,6 +109,11 @@ class Receiver:
             return False
         return not settings.freezes()
 
+    async def carry_out(self, request: Request) -> Response:
+        """Answer a call that comes from this process itself, and is not signed."""
+        work = self._read(request)
+        return work if isinstance(work, Response) else await self._run(work)
+
     async def drain(self) -> None:
         """Wait for the handlers that run on after their calls were answered."""
         import asyncio
