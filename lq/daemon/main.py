@@ -31,6 +31,7 @@ from lq.clock import Clock, SystemClock
 from lq.config import Config, load
 from lq.daemon.alerts import Alerts
 from lq.daemon.api.app import Api
+from lq.daemon.callbacks import Callbacks
 from lq.daemon.cipher import read_seal
 from lq.daemon.dispatcher import Dispatcher
 from lq.daemon.egress import Egress, parse_pins, parse_target
@@ -50,9 +51,10 @@ from lq.daemon.targets.connect import is_this_machine, tls_context
 from lq.daemon.targets.http import HttpTarget
 from lq.daemon.targets.names import GetAddrInfo
 from lq.daemon.targets.request import Signer
+from lq.daemon.waiting import ReturnAddress, Waiting
 from lq.daemon.watch import Ping
 from lq.errors import ConfigError, RequestError, StartError
-from lq.model import Job
+from lq.model import Job, Run
 
 log = logging.getLogger("lq")
 
@@ -141,7 +143,10 @@ async def daemon(
         def rule_of(name: str) -> Rule | None:
             return alerts.rule(name)  # made last: they push through the resolver
 
-        signer = Signer(ring.live, secret_for)
+        def callback_of(run: Run) -> str | None:
+            return waiting.url(run)  # made later: it needs the lanes
+
+        signer = Signer(ring.live, secret_for, callback_of)
         most = config.dispatch.concurrency
         out = HttpTarget(signer, egress, clock, authorities, getaddrinfo, most_idle=most)
         target = await opened.enter_async_context(out)
@@ -156,12 +161,17 @@ async def daemon(
             wake=claimable.set,
             set_timer=lambda queue, due_at: scheduler.at(Timer.LANE, due_at, queue),
         )
+        address = ReturnAddress(
+            config.public_url, config.host, config.port, secured=config.tls.cert is not None
+        )
+        waiting = Waiting(await store.callback_key(), address, lanes, clock)
         retry = config.retry
         dispatcher = Dispatcher(
             store=store,
             lanes=lanes,
             endpoints=endpoints,
             target=AlertTarget(target, rule_of, config.mail, host),
+            waiting=waiting,
             events=events,
             clock=clock,
             curve=Curve(retry.base_ms, retry.factor, retry.cap_ms, retry.jitter),
@@ -170,7 +180,7 @@ async def daemon(
             expect_expiry=scheduler.expect_expiry,
             wake=claimable,
         )
-        resolver = Resolver(config, egress, os.urandom)
+        resolver = Resolver(config, egress, address, os.urandom)
         firer = Firer(
             store=store,
             clock=clock,
@@ -187,6 +197,7 @@ async def daemon(
             redactions=resolver.redactions,
             host=host,
         )
+        callbacks = Callbacks(store=store, waiting=waiting, dispatcher=dispatcher, clock=clock)
         engine = Engine(
             config=config,
             ring=ring,
@@ -200,6 +211,7 @@ async def daemon(
             resolver=resolver,
             firer=firer,
             alerts=alerts,
+            callbacks=callbacks,
             load_config=load_config or (lambda: config),
             prepare=partial(_prepare, egress, certificate),
         )
@@ -220,12 +232,14 @@ async def daemon(
             await engine.start()
             tasks.append(services.create_task(scheduler.run(), name="scheduler"))
             tasks.append(services.create_task(firer.run(), name="schedules"))
-            tasks.append(services.create_task(dispatcher.run(), name="dispatcher"))
             tasks.append(services.create_task(alerts.run(), name="alerts"))
             ping = Ping(config.watch, clock, lambda: engine.health().live, target.get)
             tasks.append(services.create_task(ping.run(), name="watch"))
             async with listening(config, api, certificate) as port:
                 egress.protect(port, is_this_machine)  # any free port is known only now
+                address.port = port
+                tasks.append(services.create_task(dispatcher.run(), name="dispatcher"))
+                tasks.append(services.create_task(callbacks.run(), name="callbacks"))
                 try:
                     yield Daemon(engine, events, dispatcher, port)
                 except BaseException:

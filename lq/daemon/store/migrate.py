@@ -5,6 +5,7 @@ Refuses, before a byte is changed, what is not a database, damaged, not lq's, or
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from importlib.resources import files
@@ -103,7 +104,11 @@ def _damage(connection: sqlite3.Connection) -> str | None:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Run the scripts the database has not seen, all of one script or nothing of it."""
+    """Run the scripts the database has not seen, all of one script or nothing of it.
+
+    Scripts may ask for `entropy(n)`: bytes that nobody can guess, which SQLite does not promise.
+    """
+    connection.create_function("entropy", 1, os.urandom)
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     for number, script in enumerate(scripts()[version:], start=version + 1):
         # executescript commits what is open before it starts; so BEGIN is part of the script.
