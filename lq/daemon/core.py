@@ -22,6 +22,7 @@ from lq.backoff import Curve
 from lq.clock import Clock
 from lq.config import Config
 from lq.daemon.alerts import Alerts
+from lq.daemon.callbacks import Callbacks
 from lq.daemon.dispatcher import Admission, Dispatcher, Target
 from lq.daemon.engine import Engine
 from lq.daemon.events import Events
@@ -31,6 +32,7 @@ from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.secret import Ring
 from lq.daemon.store import Store
+from lq.daemon.waiting import ReturnAddress, Waiting
 
 Service = Callable[[], Coroutine[Any, Any, None]]
 """What runs until it is cancelled."""
@@ -40,11 +42,17 @@ class Core:
     """The verbs, the events and the runs of an lq that is at work."""
 
     def __init__(
-        self, engine: Engine, events: Events, dispatcher: Dispatcher, claim: Callable[[], None]
+        self,
+        engine: Engine,
+        events: Events,
+        dispatcher: Dispatcher,
+        waiting: Waiting,
+        claim: Callable[[], None],
     ) -> None:
         self.engine = engine
         self.events = events
         self.dispatcher = dispatcher
+        self.waiting = waiting
         self._claim = claim
 
     @contextlib.asynccontextmanager
@@ -71,6 +79,7 @@ async def at_work(
     target: Target,
     admission: Admission,
     spell: Callable[[str], str],
+    address: ReturnAddress,
     host: str,
     ring: Ring | None = None,
     load_config: Callable[[], Config] | None = None,
@@ -94,12 +103,14 @@ async def at_work(
         wake=claimable.set,
         set_timer=lambda queue, due_at: scheduler.at(Timer.LANE, due_at, queue),
     )
+    waiting = Waiting(await store.callback_key(), address, lanes, clock)
     retry = config.retry
     dispatcher = Dispatcher(
         store=store,
         lanes=lanes,
         endpoints=admission,
         target=target,
+        waiting=waiting,
         events=events,
         clock=clock,
         curve=Curve(retry.base_ms, retry.factor, retry.cap_ms, retry.jitter),
@@ -108,7 +119,7 @@ async def at_work(
         expect_expiry=scheduler.expect_expiry,
         wake=claimable,
     )
-    resolver = Resolver(config, spell, os.urandom)
+    resolver = Resolver(config, spell, address, os.urandom)
     firer = Firer(
         store=store,
         clock=clock,
@@ -125,6 +136,7 @@ async def at_work(
         redactions=resolver.redactions,
         host=host,
     )
+    callbacks = Callbacks(store=store, waiting=waiting, dispatcher=dispatcher, clock=clock)
     engine = Engine(
         config=config,
         ring=ring,
@@ -138,6 +150,7 @@ async def at_work(
         resolver=resolver,
         firer=firer,
         alerts=alerts,
+        callbacks=callbacks,
         load_config=load_config or (lambda: config),
         prepare=prepare,
     )
@@ -155,7 +168,8 @@ async def at_work(
 
         def claim() -> None:
             tasks.append(services.create_task(dispatcher.run(), name="dispatcher"))
+            tasks.append(services.create_task(callbacks.run(), name="callbacks"))
 
-        yield Core(engine, events, dispatcher, claim)
+        yield Core(engine, events, dispatcher, waiting, claim)
         for task in tasks:
             task.cancel()

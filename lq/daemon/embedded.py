@@ -25,6 +25,7 @@ from lq.config import Config
 from lq.daemon.core import Core, at_work
 from lq.daemon.endpoints import Hold
 from lq.daemon.store.sqlite import SqliteStore, open_store_at
+from lq.daemon.waiting import ReturnAddress
 from lq.errors import LqError, StartError, Unavailable, ValidationError
 from lq.model import Job, Outcome, OutcomeKind, Run
 from lq.when import format_duration
@@ -239,6 +240,7 @@ class Embedded:
                         target=DirectTarget(self._handlers),
                         admission=KnownHandlers(self._handlers, self._clock),
                         spell=_spelling,
+                        address=ReturnAddress(None, "", 0, secured=False),
                         host=socket.gethostname(),
                     )
                 )

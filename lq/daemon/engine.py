@@ -22,6 +22,7 @@ from lq.clock import Clock
 from lq.config import Config, differences
 from lq.daemon import auth
 from lq.daemon.alerts import Alerts
+from lq.daemon.callbacks import Callbacks
 from lq.daemon.dispatcher import Admission, Dispatcher
 from lq.daemon.events import Event, Events
 from lq.daemon.firer import Firer
@@ -96,6 +97,7 @@ class Engine:
         resolver: Resolver,
         firer: Firer,
         alerts: Alerts,
+        callbacks: Callbacks,
         load_config: Callable[[], Config],
         prepare: Callable[[Config], Callable[[], None]],
         entropy: Callable[[int], bytes] = os.urandom,
@@ -114,6 +116,7 @@ class Engine:
         self._resolver = resolver
         self._firer = firer
         self.alerts = alerts
+        self.callbacks = callbacks
         self.schedules = Schedules(
             store=store,
             clock=clock,
@@ -137,6 +140,7 @@ class Engine:
         """Give back orphans, and tell lanes and scheduler what the store holds."""
         await self.alerts.start(self._config.alerts)  # first: an orphan may end here
         await self._dispatcher.recover()
+        await self.callbacks.start()
         self._keyring = auth.Keyring(await self._store.tokens())
         now = self._clock.now()
         for name in self._config.queues:

@@ -3,9 +3,9 @@
 Owns one Lane per queue and the slots in use. Pure: no clock, no asyncio; whoever changes
 something passes `now`, and learns through `wake` and `set_timer` what follows from it.
 
-Invariant: `running` of a lane never exceeds its concurrency by a claim, the sum never the
-cap; and a lane is in `_ripe` exactly when it could start a job it believes to be due. No more
-than MOST_ASIDE slots are lent while their jobs wait.
+Invariant: `running` of a lane never exceeds its concurrency by a claim, the sum of those that
+have a slot never the cap; and a lane is in `_ripe` exactly when it could start a job it believes
+to be due. No more than MOST_ASIDE slots are lent while their jobs wait.
 """
 
 from __future__ import annotations
@@ -113,6 +113,18 @@ class Lanes:
         self._aside -= 1
         self._share(1)
         return self.running <= self._cap
+
+    def park(self, name: str, now: int) -> None:
+        """Count a job of this queue that runs without a slot: its handler will call back."""
+        lane = self.lane(name)
+        lane.running += 1
+        self._judge(lane, now)
+
+    def unpark(self, name: str, now: int) -> None:
+        """Such a job has ended."""
+        lane = self.lane(name)
+        lane.running -= 1
+        self._judge(lane, now)
 
     def requests(self, now: int) -> list[tuple[ClaimRequest, int]]:
         """Share the free slots among the lanes that can use them, and take them.

@@ -43,9 +43,10 @@ from lq.daemon.targets.connect import is_this_machine, tls_context
 from lq.daemon.targets.http import HttpTarget
 from lq.daemon.targets.names import GetAddrInfo
 from lq.daemon.targets.request import Signer
+from lq.daemon.waiting import ReturnAddress
 from lq.daemon.watch import Ping
 from lq.errors import ConfigError, RequestError, StartError
-from lq.model import Job
+from lq.model import Job, Run
 
 log = logging.getLogger("lq")
 
@@ -134,12 +135,18 @@ async def daemon(
         def rule_of(name: str) -> Rule | None:
             return core.engine.alerts.rule(name)  # made last: they push through the resolver
 
-        signer = Signer(ring.live, secret_for)
+        def callback_of(run: Run) -> str | None:
+            return core.waiting.url(run)  # made later: it needs the lanes
+
+        signer = Signer(ring.live, secret_for, callback_of)
         most = config.dispatch.concurrency
         out = HttpTarget(signer, egress, clock, authorities, getaddrinfo, most_idle=most)
         target = await opened.enter_async_context(out)
         endpoints = Endpoints(config.validate, config.queues, ring, target.head, clock)
         opened.push_async_callback(endpoints.close)
+        address = ReturnAddress(
+            config.public_url, config.host, config.port, secured=config.tls.cert is not None
+        )
         ping = Ping(config.watch, clock, lambda: core.engine.health().live, target.get)
         core = await opened.enter_async_context(
             at_work(
@@ -149,6 +156,7 @@ async def daemon(
                 target=AlertTarget(target, rule_of, config.mail, host),
                 admission=endpoints,
                 spell=partial(_spelling, egress),
+                address=address,
                 host=host,
                 ring=ring,
                 load_config=load_config,
@@ -165,6 +173,7 @@ async def daemon(
         )
         async with listening(config, api, certificate) as port:
             egress.protect(port, is_this_machine)  # any free port is known only now
+            address.port = port
             async with core.claiming(config.dispatch.drain_timeout_ms):
                 yield Daemon(core, port)
 

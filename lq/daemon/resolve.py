@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from lq.config import Config
 from lq.daemon.store import ResolvedEdit
+from lq.daemon.waiting import UNREACHABLE, ReturnAddress
 from lq.errors import Conflict, Issue, ValidationError
-from lq.model import Edit, NewJob, Push, Queue, QueueEdit, QueueSettings, RetryPolicy
+from lq.model import Completion, Edit, NewJob, Push, Queue, QueueEdit, QueueSettings, RetryPolicy
 from lq.when import MAX_MS
 
 _MOST_TARGETS = 10_000
@@ -28,9 +29,14 @@ class Resolver:
     """Knows the configuration, and of each queue what is stored for it."""
 
     def __init__(
-        self, config: Config, spell: Callable[[str], str], entropy: Callable[[int], bytes]
+        self,
+        config: Config,
+        spell: Callable[[str], str],
+        address: ReturnAddress,
+        entropy: Callable[[int], bytes],
     ) -> None:
         """Shape: `spell` gives a target's one spelling, if it may be called; it raises else."""
+        self._address = address
         self._config = config
         self._spell = spell
         self._entropy = entropy
@@ -83,7 +89,18 @@ class Resolver:
 
     def push(self, push: Push, now: int) -> NewJob:
         """The job of a push. Raises: ValidationError, TargetNotAllowed."""
-        return self._job(push, self.target(self.named_target(push), "x-lq-target"), now)
+        target = self.target(self.named_target(push), "x-lq-target")
+        self.check_completion(push, target)
+        return self._job(push, target, now)
+
+    def check_completion(
+        self, push: Push, target: str | None, field: str = "x-lq-completion"
+    ) -> None:
+        """Refuse to have a handler call back that cannot reach lq. Raises: ValidationError."""
+        if push.completion is not Completion.CALLBACK or target is None:
+            return
+        if not self._address.is_known_to(target):
+            raise ValidationError.of(field, UNREACHABLE, "no_public_url")
 
     def scheduled(self, push: Push, now: int) -> NewJob:
         """The job a schedule makes: whether its target may be called still, the call will tell.
@@ -138,6 +155,7 @@ class Resolver:
             expires_relative=push.expires_ms is not None,
             labels=push.labels,
             validate=push.validate,
+            completion=push.completion,
             traceparent=push.traceparent,
             tracestate=push.tracestate,
         )

@@ -23,7 +23,9 @@ BODY: Final = "body"
 RESPONSE: Final = "response"
 HEADER: Final = "header:"
 
-_QUOTING: Final = re.compile(r"\b(status [0-9]+|redirect [0-9]+ ->)(:? ).*", re.DOTALL)
+_QUOTING: Final = re.compile(
+    r"\b(status [0-9]+|redirect [0-9]+ ->|callback failed)(:? ).*", re.DOTALL
+)
 
 Hide = Callable[[str], Sequence[str]]
 """Tells the words of a queue's `redact` by its name. Nothing is encoded without asking it."""

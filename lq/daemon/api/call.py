@@ -53,6 +53,7 @@ class Call(Struct, kw_only=True):
     key: str = ""
     id: str = ""
     name: str = ""
+    token: str = ""
     schedule: ScheduleRef = ScheduleKey("")
 
     @property

@@ -1,4 +1,4 @@
-"""The verbs of the SQLite store around a run: claim, settle, orphans.
+"""The verbs of the SQLite store around a run: claim, accept, settle, orphans.
 
 Invariant: a run that ended is always remembered; its job moves only while it belongs to it.
 """
@@ -13,7 +13,7 @@ import msgspec
 from lq.daemon.store import Claimed, ClaimRequest, alerts, rows
 from lq.daemon.store.reading import Fetch
 from lq.daemon.store.transaction import Transaction, counted_as
-from lq.model import MOVES, Job, Run, Settled, Settlement, State
+from lq.model import MOVES, Accepted, Job, Run, Settled, Settlement, State
 
 
 def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[Claimed]:
@@ -92,6 +92,32 @@ def orphans(fetch: Fetch) -> list[Run]:
         for row in fetch("orphans")
         if (job := rows.job(row)).run_id is not None
     ]
+
+
+def accept(tx: Transaction, accepted: Accepted) -> bool:
+    """Note that a handler will call back, whether its job is wanted still or not."""
+    run = accepted.run
+    changed = tx.change(
+        "accept_run",
+        run=run.id,
+        started_at=run.started_at,
+        deadline_at=accepted.deadline_at,
+        status=accepted.status,
+    )
+    return changed > 0
+
+
+def extend(tx: Transaction, run: Run, deadline_at: int) -> bool:
+    """Give the handler of a job that is wanted still until then."""
+    changed = tx.change(
+        "extend_run", run=run.id, started_at=run.started_at, deadline_at=deadline_at
+    )
+    return changed > 0
+
+
+def accepted(fetch: Fetch) -> list[Accepted]:
+    """The open runs whose handlers will call back."""
+    return [rows.accepted(row) for row in fetch("accepted_runs")]
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:

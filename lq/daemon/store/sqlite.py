@@ -38,6 +38,7 @@ from lq.daemon.store.rows import Row
 from lq.daemon.store.transaction import Transaction
 from lq.errors import RequestError, StorageFull, Unavailable
 from lq.model import (
+    Accepted,
     Attempt,
     Job,
     JobFilter,
@@ -104,6 +105,20 @@ class SqliteStore:
     async def settle(self, settlement: Settlement) -> Settled:
         settled: Settled = await self.database.write("settle", settlement)
         return settled
+
+    async def accept(self, accepted: Accepted) -> bool:
+        return await self._do(running.accept, accepted)
+
+    async def extend(self, run: Run, deadline_at: int) -> bool:
+        return await self._do(running.extend, run, deadline_at)
+
+    async def accepted(self) -> list[Accepted]:
+        return await self._ask(running.accepted)
+
+    async def callback_key(self) -> bytes:
+        [(key,)] = await self._ask(lambda fetch: fetch("callback_key"))
+        found: bytes = key
+        return found
 
     async def orphans(self, now: int) -> list[Run]:
         # A disk that cannot be written must not keep the daemon from starting; the first claim
