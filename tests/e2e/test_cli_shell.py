@@ -17,7 +17,7 @@ from .shell import piped, typed
 
 COMMANDS = {
     *("serve", "push", "items", "history", "schedules", "cron", "apply"),
-    *("queues", "tokens", "secret", "doctor", "version"),
+    *("queues", "alerts", "tokens", "secret", "doctor", "version"),
 }
 
 LOADED = """
