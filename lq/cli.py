@@ -21,9 +21,12 @@ from lq.errors import LqError
 
 COMMANDS = (
     *("serve", "push", "items", "history", "schedules", "cron", "apply"),
-    *("queues", "alerts", "tokens", "secret", "doctor", "version"),
+    *("queues", "alerts", "tokens", "secret", "service", "doctor", "version"),
 )
-GROUPS = ("items", "schedules", "queues", "alerts", "tokens", "secret")
+GROUPS = (
+    *("items", "schedules", "queues", "alerts", "tokens", "secret"),
+    "service",
+)
 _EPILOG = (
     "Exit codes: 0 ok, 1 negative outcome, 2 usage, 3 not found, 4 not allowed, 5 conflict, "
     "6 daemon unreachable, 7 timed out."
