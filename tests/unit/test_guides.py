@@ -17,8 +17,8 @@ from lq.config import load
 
 ROOT = Path(__file__).parents[2]
 GUIDES = (
-    *("README.md", "examples/README.md"),
-    *("docs/cli.md", "docs/handlers.md", "docs/security.md"),
+    *("README.md", "examples/README.md", "docs/cli.md", "docs/handlers.md", "docs/security.md"),
+    *("docs/cron-replacement.md", "docs/vps.md"),
 )
 
 
