@@ -404,10 +404,15 @@ class Engine:
         """What of a queue's items is not shown."""
         return self._resolver.redactions(queue)
 
+    @property
+    def on_time(self) -> bool:
+        """Whether the scheduler's wheel turns; what else may ail a daemon, no restart cures."""
+        return self._clock.monotonic() - self._scheduler.ticked_at <= _LATE_S
+
     def health(self) -> Health:
         """How the daemon is, from what it noticed last."""
         dead, unready = [], []
-        if self._clock.monotonic() - self._scheduler.ticked_at > _LATE_S:
+        if not self.on_time:
             dead.append("the scheduler is late")
         if stuck := self._dispatcher.stuck:
             dead.append(f"{stuck} results could not be stored yet")

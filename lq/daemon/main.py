@@ -35,6 +35,7 @@ from lq.daemon.endpoints import Endpoints
 from lq.daemon.engine import Engine
 from lq.daemon.lanes import MOST_ASIDE
 from lq.daemon.listen import Certificate, listening
+from lq.daemon.notify import Manager
 from lq.daemon.secret import open_ring
 from lq.daemon.store import Store
 from lq.daemon.store.sqlite import open_store as open_sqlite
@@ -63,7 +64,7 @@ def serve(config: Config) -> int:
     gc.set_threshold(50_000, 20, 50)
     _log_to_stderr(config.log_level)
     try:
-        _run(_serve(config))
+        _run(_serve(config, Manager.take(os.environ)))
     except (StartError, BaseExceptionGroup) as error:
         cause = _start_error(error)
         print(f"lq: {cause.message}", file=sys.stderr)
@@ -73,16 +74,21 @@ def serve(config: Config) -> int:
     return 0
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, manager: Manager) -> None:
     signals = _Signals(asyncio.get_running_loop())
     load_config = partial(load, str(config.path) if config.path else None, os.environ)
     async with daemon(config, load_config=load_config) as running:
-        reloads = asyncio.create_task(_reload_when_asked(signals.reload, running.engine))
+        watch = asyncio.create_task(manager.watch(lambda: running.on_time, lambda: running.status))
+        reloads = asyncio.create_task(_reload_when_asked(signals.reload, running, manager))
         print(_welcome(config, running), file=sys.stderr, flush=True)
+        manager.ready(running.status)
         signals.second = running.cut
         await signals.stop.wait()
         reloads.cancel()
-        log.info("stopping: %d calls are still running", running.in_flight)
+        left = f"stopping: {running.in_flight} calls are still running"
+        manager.stopping(left)
+        log.info(left)
+    watch.cancel()
     log.info("stopped")
 
 
@@ -99,6 +105,17 @@ class Daemon:
     def in_flight(self) -> int:
         """How many calls have not been settled."""
         return self._dispatcher.in_flight
+
+    @property
+    def on_time(self) -> bool:
+        """Whether the timer wheel turns: what is due is done."""
+        return self.engine.on_time
+
+    @property
+    def status(self) -> str:
+        """How it is, in a few words."""
+        reasons = self.engine.health().reasons
+        return f"{self.in_flight} calls are running{''.join(f'; {one}' for one in reasons)}"
 
     def cut(self) -> None:
         """Let a stop that goes on wait for no call any longer."""
@@ -279,12 +296,14 @@ class _Signals:
         self.stop.set()
 
 
-async def _reload_when_asked(asked: asyncio.Event, engine: Engine) -> None:
+async def _reload_when_asked(asked: asyncio.Event, running: Daemon, manager: Manager) -> None:
     """Read lq.toml again at each SIGHUP, that of a start under way included."""
     while True:
         await asked.wait()
         asked.clear()
-        await _reload(engine)
+        manager.reloading()
+        await _reload(running.engine)
+        manager.ready(running.status)
 
 
 async def _reload(engine: Engine) -> None:

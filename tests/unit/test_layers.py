@@ -23,8 +23,11 @@ LAYERS = (
     ("lq.wire",),
     ("lq.config",),
     ("lq.exposure",),
+    ("lq.takeover",),
+    ("lq.unit",),
     ("lq.daemon.cipher",),
     ("lq.daemon", "lq.daemon.egress", "lq.daemon.wheel", "lq.daemon.events", "lq.daemon.secret"),
+    ("lq.daemon.notify",),
     ("lq.client", "lq.render"),
     ("lq.render_schedules", "lq.sdk"),
     ("lq.daemon.store", "lq.daemon.targets", "lq.daemon.endpoints", "lq.daemon.auth"),
@@ -45,7 +48,8 @@ LAYERS = (
 """From the bottom up. A package stands for the modules in it that are not named themselves."""
 
 FOLDERS = (
-    *("lq.cron", "lq.config", "lq.wire", "lq.client", "lq.sdk", "lq.commands", "lq.testing"),
+    *("lq.cron", "lq.config", "lq.takeover", "lq.wire", "lq.client", "lq.sdk", "lq.commands"),
+    "lq.testing",
     *("lq.daemon.store", "lq.daemon.targets", "lq.daemon.api", "lq.daemon.panel"),
 )
 
