@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lq.sdk.http import Request as Request
     from lq.sdk.http import Response as Response
     from lq.sdk.job import Job as Job
+    from lq.sdk.orchestrator import Orchestrator as Orchestrator
     from lq.sdk.outcomes import Fail as Fail
     from lq.sdk.outcomes import Retry as Retry
     from lq.sdk.queue import Queue as Queue
@@ -34,6 +35,7 @@ _ORIGINS = {
     "Fail": "lq.sdk.outcomes",
     "Job": "lq.sdk.job",
     "Mount": "lq.sdk.http",
+    "Orchestrator": "lq.sdk.orchestrator",
     "PayloadError": "lq.sdk.codec",
     "Queue": "lq.sdk.queue",
     "Request": "lq.sdk.http",
@@ -51,6 +53,7 @@ __all__ = [
     "Fail",
     "Job",
     "Mount",
+    "Orchestrator",
     "PayloadError",
     "Queue",
     "Request",

@@ -21,9 +21,14 @@ from lq.errors import LqError
 
 COMMANDS = (
     *("serve", "push", "run", "items", "history", "schedules", "cron", "apply"),
-    *("queues", "scriptlets", "alerts", "tokens", "secret", "doctor", "version"),
+    *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
+    *("doctor", "version"),
 )
-GROUPS = ("items", "schedules", "queues", "scriptlets", "alerts", "tokens", "secret")
+GROUPS = (
+    *("items", "schedules", "queues", "scriptlets", "alerts", "tokens", "secret"),
+    *("import", "service"),
+)
+_MODULES = {"import": "takeover"}  # a word of Python
 _EPILOG = (
     "Exit codes: 0 ok, 1 negative outcome, 2 usage, 3 not found, 4 not allowed, 5 conflict, "
     "6 daemon unreachable, 7 timed out."
@@ -40,7 +45,8 @@ class Lazy(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in self.commands:
             return None
-        command = typer.main.get_command(import_module(f"lq.commands.{cmd_name}").app)
+        module = import_module(f"lq.commands.{_MODULES.get(cmd_name, cmd_name)}")
+        command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command
 

@@ -61,6 +61,13 @@ class IfExists(StrEnum):
     REJECT = "reject"
 
 
+class Completion(StrEnum):
+    """What completes a job: the response of its call, or what its handler calls back with."""
+
+    RESPONSE = "response"
+    CALLBACK = "callback"
+
+
 class PushOutcome(StrEnum):
     CREATED = "created"
     REPLACED = "replaced"
@@ -99,6 +106,7 @@ class Push(Struct, frozen=True, kw_only=True):
     expires_at: int | None = None
     labels: tuple[str, ...] = ()
     validate: bool = True
+    completion: Completion = Completion.RESPONSE
     traceparent: str | None = None
     tracestate: str | None = None
 
@@ -161,6 +169,7 @@ class NewJob(Struct, frozen=True, kw_only=True):
     expires_relative: bool = False
     labels: tuple[str, ...] = ()
     validate: bool = True
+    completion: Completion = Completion.RESPONSE
     traceparent: str | None = None
     tracestate: str | None = None
     claim: bool = False
@@ -191,6 +200,7 @@ class Job(Struct, frozen=True, kw_only=True):
     content_type: str | None = None
     labels: tuple[str, ...] = ()
     validate: bool = True
+    completion: Completion = Completion.RESPONSE
     failures: int = 0
     interruptions: int = 0
     run_id: int | None = None
@@ -224,6 +234,18 @@ class Run(Struct, frozen=True):
     started_at: int
 
 
+class Accepted(Struct, frozen=True):
+    """A run whose handler has taken the job on, and will call back by `deadline_at`.
+
+    Shape: the job has no payload. `status` is what the handler answered, None while it is only
+    known to be at work.
+    """
+
+    run: Run
+    deadline_at: int
+    status: int | None = None
+
+
 class OutcomeKind(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -235,7 +257,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """What came of one attempt; a value, never an exception.
 
     Shape: `error` is one line for people, beginning with a stable word (`timeout`, `closed`,
-    `dns_error`, `tls_error`, `protocol_error`, `incomplete_response`, `redirect`, `status`).
+    `dns_error`, `tls_error`, `protocol_error`, `incomplete_response`, `redirect`, `status`,
+    `callback failed`; `exec`, `exit`, `killed` of a scriptlet).
     `body` holds at most the first 64 KiB of the answer; `truncated` says there was more. Of a
     scriptlet, `status` is the exit code, `body` what it wrote to stdout, the end of it, too, and
     `log` what it wrote to both streams, if it wrote to stderr.

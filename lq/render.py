@@ -155,6 +155,7 @@ def item_details(item: Json, now: int) -> list[tuple[str, str]]:
         ("last status", item.get("lastStatus")),
         ("retry", item.get("retry")),
         ("timeout", item.get("timeout")),
+        ("completion", item.get("completion")),
         ("labels", ", ".join(item.get("labels", ()))),
         ("headers", ", ".join(f"{n}: {v}" for n, v in item.get("headers", {}).items())),
         ("payload", payload_text(item)),

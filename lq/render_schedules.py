@@ -133,6 +133,7 @@ def schedule_details(schedule: Json, now: int) -> list[tuple[str, str]]:
         ("timeout", schedule.get("timeout")),
         ("expires", schedule.get("expires")),
         ("validate", schedule.get("validate")),
+        ("completion", schedule.get("completion")),
         ("labels", ", ".join(schedule.get("labels", ()))),
         ("headers", ", ".join(f"{n}: {v}" for n, v in schedule.get("headers", {}).items())),
         ("payload", payload_text(schedule)),

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -152,6 +153,18 @@ class Registry:
     def follow(self, scriptlets: Mapping[str, Scriptlet]) -> None:
         """Take these from now on; what runs goes on as it began."""
         self._scriptlets = scriptlets
+
+    @contextmanager
+    def trying(self, scriptlets: Mapping[str, Scriptlet], *, keep: bool) -> Iterator[None]:
+        """Take these for now, and for good if `keep` and nothing goes wrong."""
+        before, self._scriptlets = self._scriptlets, scriptlets
+        kept = False
+        try:
+            yield
+            kept = keep
+        finally:
+            if not kept:
+                self._scriptlets = before
 
     def find(self, name: str) -> Scriptlet | None:
         """The scriptlet of this name."""

@@ -66,6 +66,7 @@ class ScheduleOptions(TypedDict, total=False):
     expires: str | None
     labels: Sequence[str] | None
     validate: bool | None
+    completion: str | None
 
 
 class QueueSettings(TypedDict, total=False):

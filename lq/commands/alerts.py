@@ -10,7 +10,7 @@ from lq.client import Client
 from lq.commands import common, push
 from lq.commands.common import AsJson, now
 
-app = common.app(help="List the alerts of lq.toml with what is wrong, and try them out.")
+app = common.app(help="List the alerts of lq.toml, and try them out.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The alert.", show_default=False)]
 NamesOnly = Annotated[bool, typer.Option("--quiet", "-q", help="Print the names alone.")]

@@ -85,6 +85,13 @@ def push(
         Literal["replace", "keep", "reject"] | None,
         typer.Option(help="When the key waits already; replace if not said."),
     ] = None,
+    completion: Annotated[
+        Literal["response", "callback"] | None,
+        typer.Option(
+            help="What completes it: the response of the call, or the handler's callback later.",
+            case_sensitive=False,
+        ),
+    ] = None,
     no_validate: Annotated[
         bool, typer.Option("--no-validate", help="Call it even if it never proved the secret.")
     ] = False,
@@ -114,6 +121,7 @@ def push(
         labels=label,
         if_exists=if_exists,
         validate=not no_validate,
+        completion=completion,
     )
     waiting = wait or wait_timeout is not None
     if not (as_json and waiting):

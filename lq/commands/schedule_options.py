@@ -135,6 +135,14 @@ Misfire = Annotated[
         rich_help_panel=TIMES,
     ),
 ]
+Completion = Annotated[
+    Literal["response", "callback"] | None,
+    typer.Option(
+        help="What completes each: the response of its call, or the handler's callback later.",
+        case_sensitive=False,
+        rich_help_panel=WORK,
+    ),
+]
 Overlap = Annotated[
     Literal["allow", "skip"] | None,
     typer.Option(

@@ -32,6 +32,7 @@ from lq.config.kinds import (
     VALIDATE,
     Kind,
     as_number,
+    base_url_of,
     choice,
     duration,
     fraction,
@@ -128,6 +129,7 @@ class Config(Struct, frozen=True, kw_only=True):
     data_dir: Path
     socket: Path
     listen: str = "127.0.0.1:7420"
+    public_url: str | None = None  # where handlers reach lq, to call back
     trusted_proxy: tuple[Network, ...] = ()  # whose X-Forwarded-For is believed
     max_payload: int = 1 << 20  # bytes
     log_level: str = "info"
@@ -198,6 +200,9 @@ _TOP: Mapping[str, Kind] = {
     ),
     "log_level": choice("debug", "info", "warning", "error"),
     "trusted_proxy": PROXIES,
+    "public_url": Kind(
+        'a URL such as "https://lq.example.com", without query, fragment and user', base_url_of
+    ),
 }
 _TABLES: Mapping[str, Mapping[str, Kind]] = {
     "tls": TLS,

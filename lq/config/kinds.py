@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from lq.backoff import MAX_RETRIES, parse_retry
 from lq.model import RetryPolicy
@@ -113,6 +114,20 @@ def listen_of(value: Any) -> str:
     if not found or int(found[2]) > 65535:
         raise ValueError
     return str(value)
+
+
+def base_url_of(value: Any) -> str | None:
+    """A URL that paths are put behind, without the slash at its end; "" is none."""
+    if value == "":
+        return None
+    text = text_of(value)
+    parts = urlsplit(text)
+    plain = text.isascii() and not re.search(r"[\s?#@\\]", text)
+    if not plain or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError
+    if parts.port == 0:  # one out of range is refused by itself
+        raise ValueError
+    return text.rstrip("/")
 
 
 def headers_of(value: Any) -> Mapping[str, str]:

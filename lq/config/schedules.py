@@ -31,7 +31,7 @@ from lq.config.kinds import (
 )
 from lq.errors import ConfigError
 from lq.firing import parse_rule
-from lq.model import Misfire, Overlap, Push, ScheduleSpec
+from lq.model import Completion, Misfire, Overlap, Push, ScheduleSpec
 from lq.when import DAY_MS, MAX_MS, load_zone, parse_rfc3339, within_calendar
 from lq.wire import check_queue, check_schedule_key
 from lq.wire.fields import is_sendable, read_labels
@@ -116,6 +116,7 @@ def _spec(members: Mapping[str, Any]) -> ScheduleSpec:
         expires_ms=members.get("expires"),
         labels=members.get("labels", ()),
         validate=members.get("validate") != "none",
+        completion=Completion(members.get("completion", Completion.RESPONSE)),
     )
     return ScheduleSpec(
         rule=members["schedule"],
@@ -204,4 +205,5 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "overlap": _in_any_case(choice(*Overlap)),
     "paused": Kind("true or false", _truth_of),
     "validate": VALIDATE,
+    "completion": _in_any_case(choice(*Completion)),
 }

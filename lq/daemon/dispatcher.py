@@ -3,27 +3,30 @@
 Owns the runs in flight. A run goes through named steps; its end is decided by `decide`,
 a pure function of the run and its Outcome. Knows no SQL and no HTTP field.
 
-Invariant: a claimed run always ends in a settle, whatever its handler, the disk or a stop
-does to it; only the death of the process leaves one open, and the next boot finds it.
+Invariant: a claimed run ends in a settle, or is accepted by its handler and ended later by
+`callbacks`, whatever that handler, the disk or a stop does to it; only the death of the process
+leaves one open, and the next boot finds it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Protocol
 
 from msgspec.structs import replace
 
 from lq.backoff import Curve, delay_ms
 from lq.clock import Clock
-from lq.daemon.endpoints import Endpoints, Hold
+from lq.daemon.endpoints import Hold
 from lq.daemon.events import Event, Events
 from lq.daemon.lanes import Lanes
 from lq.daemon.store import ClaimRequest, Store
+from lq.daemon.waiting import UNREACHABLE, Waiting
 from lq.errors import StorageFull, Unavailable
-from lq.model import Outcome, OutcomeKind, Run, Settlement, State
+from lq.model import Accepted, Job, Outcome, OutcomeKind, Run, Settled, Settlement, State
 from lq.scriptlets import name_of
 from lq.when import format_duration
 
@@ -31,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _STORE_RETRY_MS = 500
 _SHORTAGE_MS = 1000
+_UNREACHABLE_MS = 30_000
 _COMPLAIN_EVERY_S = 60.0
 # From the third interruption in a row on, the job is suspected of killing the daemon.
 _TOLERATED_INTERRUPTIONS = 2
@@ -40,6 +44,20 @@ class Target(Protocol):
     """The seam to whatever a job is delivered to."""
 
     async def deliver(self, run: Run) -> Outcome: ...
+
+
+class Admission(Protocol):
+    """The seam to whoever knows what may be called now; `Endpoints` is the one over HTTP."""
+
+    def admit(self, job: Job) -> Hold | asyncio.Task[None] | None: ...
+
+    def slow_down(self, target: str, wait_ms: int, reason: str) -> None: ...
+
+    def forget(self, job: Job) -> None: ...
+
+    def secret_for(self, job: Job) -> str: ...
+
+    async def misunderstood(self, job: Job, secret: str, outcome: Outcome) -> bool: ...
 
 
 def decide(
@@ -118,7 +136,8 @@ class Dispatcher:
         *,
         store: Store,
         lanes: Lanes,
-        endpoints: Endpoints,
+        endpoints: Admission,
+        waiting: Waiting,
         target: Target,
         events: Events,
         clock: Clock,
@@ -131,6 +150,7 @@ class Dispatcher:
         self._store = store
         self._lanes = lanes
         self._endpoints = endpoints
+        self._waiting = waiting
         self._target = target
         self._events = events
         self._clock = clock
@@ -144,6 +164,7 @@ class Dispatcher:
         self._claiming_ended = asyncio.Event()
         self._claiming_ended.set()
         self._runs: set[asyncio.Task[None]] = set()
+        self._endings: set[asyncio.Task[Settled]] = set()
         # Those of them that wait for a HEAD: a stop need not wait for that.
         self._uncalled: set[asyncio.Task[None]] = set()
         # Ends that the store could not record yet.
@@ -275,6 +296,7 @@ class Dispatcher:
 
     async def _work(self, run: Run) -> None:
         called = detached = False
+        end: Settlement | Accepted | None
         try:
             end = await self._refusal(run)
             if end is None:
@@ -286,7 +308,9 @@ class Dispatcher:
                 end = await self._call(run)
         except asyncio.CancelledError:
             now, job = self._clock.now(), run.job
-            if called:
+            if called and (accepted := self._waiting.take_on(run, None)):
+                end = accepted
+            elif called:
                 reason = "interrupted: lq was stopped"
                 end = _give_back(run, now, job.due_at, job.interruptions, reason)
             else:
@@ -299,11 +323,17 @@ class Dispatcher:
         finally:
             free = self._lanes.unpark if detached else self._lanes.release
             free(run.job.queue, self._clock.now())
-        await self._settle(end)
+        if isinstance(end, Accepted):
+            await self._record(end.run, partial(self._store.accept, end))
+        else:
+            await self._settle(end)
 
     async def _refusal(self, run: Run) -> Settlement | None:
         """What becomes of a run whose target may not be called now; None when it may."""
         job = run.job
+        if not self._waiting.may_call(job):
+            now = self._clock.now()
+            return _untouched(run, now, now + _UNREACHABLE_MS, UNREACHABLE)
         verdict = self._endpoints.admit(job)
         while isinstance(verdict, asyncio.Task):
             # A HEAD may hang: that must hold up no more than this queue.
@@ -333,11 +363,14 @@ class Dispatcher:
                 )  # fmt: skip
         return _untouched(run, now, verdict.until, verdict.reason)
 
-    async def _call(self, run: Run) -> Settlement:
+    async def _call(self, run: Run) -> Settlement | Accepted:
         # What it waited for its slot or endpoint is no part of the attempt.
         run = Run(run.id, run.job, self._clock.now())
         secret = self._endpoints.secret_for(run.job)
+        self._waiting.open(run)
         outcome = await self._target.deliver(run)
+        if accepted := self._waiting.take_on(run, outcome):
+            return accepted
         now = self._clock.now()
         if outcome.kind is OutcomeKind.INTERRUPTED:
             # Nothing was sent, for want of something of lq's own.
@@ -349,13 +382,32 @@ class Dispatcher:
             return decide_misunderstood(run, outcome, now, self._curve, self._chance)
         return decide(run, outcome, now, self._curve, self._chance)
 
+    async def end(self, run: Run, outcome: Outcome) -> Settled:
+        """End a run whose handler has called back.
+
+        Raises: StorageFull, Unavailable; then nothing was changed.
+        """
+        end = decide(run, outcome, self._clock.now(), self._curve, self._chance)
+        ending = asyncio.get_running_loop().create_task(self._finish(end))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+        # To its end, even if whoever called back has gone.
+        return await asyncio.shield(ending)
+
+    def give_up(self, run: Run, outcome: Outcome) -> None:
+        """Begin to end a run whose handler has not called back."""
+        end = decide(run, outcome, self._clock.now(), self._curve, self._chance)
+        self._watch(self._settle(end))
+
     async def _settle(self, end: Settlement) -> None:
-        """Record the end of a run; a store that cannot write is asked again, until `cut`."""
-        run = end.run
+        await self._record(end.run, partial(self._finish, end))
+
+    async def _record(self, run: Run, write: Callable[[], Awaitable[object]]) -> None:
+        """Record what became of a run; a store that cannot write is asked again, until `cut`."""
         stuck = False
         while True:
             try:
-                settled = await self._store.settle(end)
+                await write()
                 break
             except (StorageFull, Unavailable) as error:
                 if self._cut.is_set():
@@ -368,6 +420,12 @@ class Dispatcher:
                     self._stuck += 1
                 await self._clock.wait(self._cut, _STORE_RETRY_MS)
         self._stuck -= stuck
+
+    async def _finish(self, end: Settlement) -> Settled:
+        """Settle a run, and tell whoever must act on it. Raises: as the store's verbs."""
+        run = end.run
+        settled = await self._store.settle(end)
+        self._waiting.forget(run)
         now = self._clock.now()
         if settled.applied and settled.state is State.PENDING and end.due_at is not None:
             self._lanes.expect(run.job.queue, end.due_at, now)
@@ -378,6 +436,7 @@ class Dispatcher:
             self._lanes.expect(run.job.queue, now, now)
         if self._events.wanted and settled.applied:
             self._publish(settled.verb, run, settled.state, end.ended_at, end.error)
+        return settled
 
     def _publish(
         self, verb: str, run: Run, state: State, at: int, error: str | None = None

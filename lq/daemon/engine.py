@@ -22,8 +22,8 @@ from lq.clock import Clock
 from lq.config import Config, differences
 from lq.daemon import auth
 from lq.daemon.alerts import Alerts
-from lq.daemon.dispatcher import Dispatcher
-from lq.daemon.endpoints import Endpoints
+from lq.daemon.callbacks import Callbacks
+from lq.daemon.dispatcher import Admission, Dispatcher
 from lq.daemon.events import Event, Events
 from lq.daemon.firer import Firer
 from lq.daemon.lanes import Lanes
@@ -90,19 +90,20 @@ class Engine:
         self,
         *,
         config: Config,
-        ring: Ring,
+        ring: Ring | None,
         store: Store,
         clock: Clock,
         events: Events,
         lanes: Lanes,
         scheduler: Scheduler,
-        endpoints: Endpoints,
+        endpoints: Admission,
         dispatcher: Dispatcher,
         resolver: Resolver,
         firer: Firer,
         alerts: Alerts,
         scriptlets: Registry,
         local: ScriptletTarget,
+        callbacks: Callbacks,
         load_config: Callable[[], Config],
         prepare: Callable[[Config], Callable[[], None]],
         entropy: Callable[[int], bytes] = os.urandom,
@@ -110,7 +111,7 @@ class Engine:
         self.max_payload = config.max_payload
         self.data_dir = config.data_dir
         self._config = config
-        self.ring = ring
+        self._ring = ring
         self._store = store
         self._clock = clock
         self._events = events
@@ -123,6 +124,7 @@ class Engine:
         self.alerts = alerts
         self.scriptlets = scriptlets
         self._local = local
+        self.callbacks = callbacks
         self.schedules = Schedules(
             store=store,
             clock=clock,
@@ -150,6 +152,7 @@ class Engine:
             number = await self._local.end_leftovers(left)
             log.warning("%d scriptlets were running still when lq last ended; ended them", number)
         await self._dispatcher.recover()
+        await self.callbacks.start()
         self._keyring = auth.Keyring(await self._store.tokens())
         now = self._clock.now()
         for name in self._config.queues:
@@ -165,6 +168,13 @@ class Engine:
             await self.schedules.apply(self._config.schedules, dry=False)
         except (StorageFull, Unavailable) as error:
             log.warning("the schedules of lq.toml wait for `lq apply`: %s", error.message)
+
+    @property
+    def ring(self) -> Ring:
+        """The signing secrets. Raises: Unavailable where lq is embedded, and signs nothing."""
+        if self._ring is None:
+            raise Unavailable("an embedded lq has no signing secret")
+        return self._ring
 
     def stop(self) -> None:
         """Refuse what would change something from now on."""
@@ -410,7 +420,9 @@ class Engine:
                 restart = differences(self._config, config)
                 use = await asyncio.to_thread(self._prepare, config)
                 forget_zones()
-                changes = await self.schedules.apply(config.schedules, dry=dry)
+                # First: a schedule may run what is new.
+                with self.scriptlets.trying(config.scriptlets, keep=not dry):
+                    changes = await self.schedules.apply(config.schedules, dry=dry)
             except ConfigError as error:
                 hints = ["nothing was changed"]
                 if restart:
@@ -421,7 +433,6 @@ class Engine:
             if not dry:
                 use()
                 self.alerts.follow(config.alerts)
-                self.scriptlets.follow(config.scriptlets)
                 await self._firer.look_up_zones()
             return Reload(tuple(changes), restart)
 
@@ -438,10 +449,15 @@ class Engine:
         """What of a queue's items is not shown."""
         return self._resolver.redactions(queue)
 
+    @property
+    def on_time(self) -> bool:
+        """Whether the scheduler's wheel turns; what else may ail a daemon, no restart cures."""
+        return self._clock.monotonic() - self._scheduler.ticked_at <= _LATE_S
+
     def health(self) -> Health:
         """How the daemon is, from what it noticed last."""
         dead, unready = [], []
-        if self._clock.monotonic() - self._scheduler.ticked_at > _LATE_S:
+        if not self.on_time:
             dead.append("the scheduler is late")
         if stuck := self._dispatcher.stuck:
             dead.append(f"{stuck} results could not be stored yet")

@@ -118,6 +118,12 @@ class Lanes:
         """Let a job of some queue run on without its slot: it takes long, and calls nobody."""
         self._share(-1)
 
+    def park(self, name: str, now: int) -> None:
+        """Count a job of this queue that runs without a slot: its handler will call back."""
+        lane = self.lane(name)
+        lane.running += 1
+        self._judge(lane, now)
+
     def unpark(self, name: str, now: int) -> None:
         """A job of this queue that ran without a slot has ended."""
         lane = self.lane(name)

@@ -1,9 +1,9 @@
-"""The composition root: builds the daemon from its parts, runs it, and stops it in order.
+"""The composition root of the daemon: the core, HTTP on both of its sides, and the process.
 
-Owns the process: signals, sockets, the one TaskGroup. Decides nothing about jobs.
+Owns the process: signals, sockets, limits, the log. Decides nothing about jobs.
 
-Invariant: the order of a stop. First nothing new comes in, then runs end or are given
-back, then what was written is committed, and only then the data folder is let go.
+Invariant: the API answers until all runs have ended or were given back, and only after the core
+has stopped is the data folder let go.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import contextlib
 import gc
 import logging
 import os
-import random
 import resource
 import shutil
 import signal
@@ -26,22 +25,17 @@ from pathlib import Path
 
 from lq import __version__, exposure
 from lq.alerts import Rule
-from lq.backoff import Curve
 from lq.clock import Clock, SystemClock
 from lq.config import Config, load
-from lq.daemon.alerts import Alerts
 from lq.daemon.api.app import Api
 from lq.daemon.cipher import read_seal
-from lq.daemon.dispatcher import Dispatcher
+from lq.daemon.core import Core, at_work
 from lq.daemon.egress import Egress, parse_pins, parse_target
 from lq.daemon.endpoints import Endpoints
 from lq.daemon.engine import Engine
-from lq.daemon.events import Events
-from lq.daemon.firer import Firer
-from lq.daemon.lanes import MOST_ASIDE, Lanes
+from lq.daemon.lanes import MOST_ASIDE
 from lq.daemon.listen import Certificate, listening
-from lq.daemon.resolve import Resolver
-from lq.daemon.scheduler import Scheduler, Timer
+from lq.daemon.notify import Manager
 from lq.daemon.secret import open_ring
 from lq.daemon.store import Store
 from lq.daemon.store.sqlite import open_store as open_sqlite
@@ -52,9 +46,10 @@ from lq.daemon.targets.kinds import ByKind
 from lq.daemon.targets.names import GetAddrInfo
 from lq.daemon.targets.request import Signer
 from lq.daemon.targets.scriptlet import ScriptletTarget
+from lq.daemon.waiting import ReturnAddress
 from lq.daemon.watch import Ping
 from lq.errors import ConfigError, RequestError, StartError
-from lq.model import Job
+from lq.model import Job, Run
 from lq.scriptlets import Registry, name_of
 
 log = logging.getLogger("lq")
@@ -72,7 +67,7 @@ def serve(config: Config) -> int:
     gc.set_threshold(50_000, 20, 50)
     _log_to_stderr(config.log_level)
     try:
-        _run(_serve(config))
+        _run(_serve(config, Manager.take(os.environ)))
     except (StartError, BaseExceptionGroup) as error:
         cause = _start_error(error)
         print(f"lq: {cause.message}", file=sys.stderr)
@@ -82,32 +77,48 @@ def serve(config: Config) -> int:
     return 0
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, manager: Manager) -> None:
     signals = _Signals(asyncio.get_running_loop())
     load_config = partial(load, str(config.path) if config.path else None, os.environ)
     async with daemon(config, load_config=load_config) as running:
-        reloads = asyncio.create_task(_reload_when_asked(signals.reload, running.engine))
+        watch = asyncio.create_task(manager.watch(lambda: running.on_time, lambda: running.status))
+        reloads = asyncio.create_task(_reload_when_asked(signals.reload, running, manager))
         print(_welcome(config, running), file=sys.stderr, flush=True)
+        manager.ready(running.status)
         signals.second = running.cut
         await signals.stop.wait()
         reloads.cancel()
-        log.info("stopping: %d calls are still running", running.in_flight)
+        left = f"stopping: {running.in_flight} calls are still running"
+        manager.stopping(left)
+        log.info(left)
+    watch.cancel()
     log.info("stopped")
 
 
 class Daemon:
     """A running daemon, for whoever embeds or tests it."""
 
-    def __init__(self, engine: Engine, events: Events, dispatcher: Dispatcher, port: int) -> None:
-        self.engine = engine
-        self.events = events
+    def __init__(self, core: Core, port: int) -> None:
+        self.engine = core.engine
+        self.events = core.events
         self.port = port
-        self._dispatcher = dispatcher
+        self._dispatcher = core.dispatcher
 
     @property
     def in_flight(self) -> int:
         """How many calls have not been settled."""
         return self._dispatcher.in_flight
+
+    @property
+    def on_time(self) -> bool:
+        """Whether the timer wheel turns: what is due is done."""
+        return self.engine.on_time
+
+    @property
+    def status(self) -> str:
+        """How it is, in a few words."""
+        reasons = self.engine.health().reasons
+        return f"{self.in_flight} calls are running{''.join(f'; {one}' for one in reasons)}"
 
     def cut(self) -> None:
         """Let a stop that goes on wait for no call any longer."""
@@ -142,9 +153,12 @@ async def daemon(
             return endpoints.secret_for(job)  # made last: they ask through the target
 
         def rule_of(name: str) -> Rule | None:
-            return alerts.rule(name)  # made last: they push through the resolver
+            return core.engine.alerts.rule(name)  # made last: they push through the resolver
 
-        signer = Signer(ring.live, secret_for)
+        def callback_of(run: Run) -> str | None:
+            return core.waiting.url(run)  # made later: it needs the lanes
+
+        signer = Signer(ring.live, secret_for, callback_of)
         most = config.dispatch.concurrency
         out = HttpTarget(signer, egress, clock, authorities, getaddrinfo, most_idle=most)
         target = await opened.enter_async_context(out)
@@ -152,98 +166,47 @@ async def daemon(
         local = ScriptletTarget(scriptlets.find, store.put_process)
         endpoints = Endpoints(config.validate, config.queues, ring, target.head, clock)
         opened.push_async_callback(endpoints.close)
-        scheduler = Scheduler(clock, store, config.history.keep_ms)
-        events = Events()
-        claimable = asyncio.Event()
-        lanes = Lanes(
-            config.dispatch.concurrency,
-            config.dispatch.queue_concurrency,
-            wake=claimable.set,
-            set_timer=lambda queue, due_at: scheduler.at(Timer.LANE, due_at, queue),
+        address = ReturnAddress(
+            config.public_url, config.host, config.port, secured=config.tls.cert is not None
         )
-        retry = config.retry
-        dispatcher = Dispatcher(
-            store=store,
-            lanes=lanes,
-            endpoints=endpoints,
-            target=AlertTarget(ByKind(target, local), rule_of, config.mail, host),
-            events=events,
-            clock=clock,
-            curve=Curve(retry.base_ms, retry.factor, retry.cap_ms, retry.jitter),
-            deadline_ms=config.validate.deadline_ms,
-            chance=random.SystemRandom().random,
-            expect_expiry=scheduler.expect_expiry,
-            wake=claimable,
+        ping = Ping(config.watch, clock, lambda: core.engine.health().live, target.get)
+        core = await opened.enter_async_context(
+            at_work(
+                config,
+                clock=clock,
+                store=store,
+                target=AlertTarget(ByKind(target, local), rule_of, config.mail, host),
+                admission=endpoints,
+                spell=partial(_spelling, egress),
+                address=address,
+                host=host,
+                scriptlets=scriptlets,
+                local=local,
+                ring=ring,
+                load_config=load_config,
+                prepare=partial(_prepare, egress, certificate),
+                beside={"secrets": ring.run, "watch": ping.run},
+            )
         )
-        resolver = Resolver(config, egress, scriptlets, os.urandom)
-        firer = Firer(
-            store=store,
-            clock=clock,
-            resolver=resolver,
-            lanes=lanes,
-            scheduler=scheduler,
-            events=events,
-        )
-        alerts = Alerts(
-            store=store,
-            clock=clock,
-            make=resolver.scheduled,
-            tell=firer.tell,
-            redactions=resolver.redactions,
-            host=host,
-        )
-        engine = Engine(
-            config=config,
-            ring=ring,
-            store=store,
-            clock=clock,
-            events=events,
-            lanes=lanes,
-            scheduler=scheduler,
-            endpoints=endpoints,
-            dispatcher=dispatcher,
-            resolver=resolver,
-            firer=firer,
-            alerts=alerts,
-            scriptlets=scriptlets,
-            local=local,
-            load_config=load_config or (lambda: config),
-            prepare=partial(_prepare, egress, certificate),
-        )
-        scheduler.lane_is_due = lanes.timer
-        scheduler.pause_is_over = engine.resume
-        scheduler.schedules_are_due = firer.wake
-        scheduler.mark_time = firer.mark_time
         api = Api(
-            engine,
+            core.engine,
             clock=clock,
             data_dir=str(config.data_dir),
             limits=config.limits,
             trusted_proxy=config.trusted_proxy,
         )
-        async with asyncio.TaskGroup() as services:
-            tasks = [services.create_task(store.run(), name="store")]
-            tasks.append(services.create_task(ring.run(), name="secrets"))
-            await engine.start()
-            tasks.append(services.create_task(scheduler.run(), name="scheduler"))
-            tasks.append(services.create_task(firer.run(), name="schedules"))
-            tasks.append(services.create_task(dispatcher.run(), name="dispatcher"))
-            tasks.append(services.create_task(alerts.run(), name="alerts"))
-            ping = Ping(config.watch, clock, lambda: engine.health().live, target.get)
-            tasks.append(services.create_task(ping.run(), name="watch"))
-            async with listening(config, api, certificate) as port:
-                egress.protect(port, is_this_machine)  # any free port is known only now
-                try:
-                    yield Daemon(engine, events, dispatcher, port)
-                except BaseException:
-                    # Give the calls back before their connections go: it is not their fault.
-                    dispatcher.cut()
-                    await dispatcher.drain(0)
-                    raise
-                engine.stop()
-                await dispatcher.drain(config.dispatch.drain_timeout_ms)
-            for task in tasks:
-                task.cancel()
+        async with listening(config, api, certificate) as port:
+            egress.protect(port, is_this_machine)  # any free port is known only now
+            address.port = port
+            async with core.claiming(config.dispatch.drain_timeout_ms):
+                yield Daemon(core, port)
+
+
+def _spelling(egress: Egress, text: str) -> str:
+    """A target's canonical URL, if it may be called. Raises: ValidationError, TargetNotAllowed."""
+    target = parse_target(text)
+    egress.check(target)
+    return target.url
 
 
 def _data_dir(config: Config) -> Path:
@@ -340,12 +303,14 @@ class _Signals:
         self.stop.set()
 
 
-async def _reload_when_asked(asked: asyncio.Event, engine: Engine) -> None:
+async def _reload_when_asked(asked: asyncio.Event, running: Daemon, manager: Manager) -> None:
     """Read lq.toml again at each SIGHUP, that of a start under way included."""
     while True:
         await asked.wait()
         asked.clear()
-        await _reload(engine)
+        manager.reloading()
+        await _reload(running.engine)
+        manager.ready(running.status)
 
 
 async def _reload(engine: Engine) -> None:

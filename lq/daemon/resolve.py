@@ -15,10 +15,10 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from lq.config import Config
-from lq.daemon.egress import Egress, parse_target
 from lq.daemon.store import ResolvedEdit
+from lq.daemon.waiting import UNREACHABLE, ReturnAddress
 from lq.errors import Conflict, Issue, ValidationError
-from lq.model import Edit, NewJob, Push, Queue, QueueEdit, QueueSettings, RetryPolicy
+from lq.model import Completion, Edit, NewJob, Push, Queue, QueueEdit, QueueSettings, RetryPolicy
 from lq.scriptlets import TIMEOUT_MS, Registry, name_of
 from lq.when import MAX_MS
 
@@ -32,13 +32,16 @@ class Resolver:
     def __init__(
         self,
         config: Config,
-        egress: Egress,
+        spell: Callable[[str], str],
+        address: ReturnAddress,
         scriptlets: Registry,
         entropy: Callable[[int], bytes],
     ) -> None:
+        """Shape: `spell` gives a URL's one spelling, if it may be called; it raises else."""
+        self._address = address
         self._config = config
+        self._spell = spell
         self._scriptlets = scriptlets
-        self._egress = egress
         self._entropy = entropy
         self._stored: dict[str, QueueSettings] = {}
         self._targets: dict[str, str] = {}
@@ -89,7 +92,20 @@ class Resolver:
 
     def push(self, push: Push, now: int) -> NewJob:
         """The job of a push. Raises: ValidationError, TargetNotAllowed."""
-        return self._job(push, self.target(self.named_target(push), "x-lq-target"), now)
+        target = self.target(self.named_target(push), "x-lq-target")
+        self.check_completion(push, target)
+        return self._job(push, target, now)
+
+    def check_completion(
+        self, push: Push, target: str | None, field: str = "x-lq-completion"
+    ) -> None:
+        """Refuse to have a handler call back that cannot reach lq. Raises: ValidationError."""
+        if push.completion is not Completion.CALLBACK or target is None:
+            return
+        if name_of(target) is not None:
+            raise ValidationError.of(field, "a scriptlet's exit code is its answer; leave it out")
+        if not self._address.is_known_to(target):
+            raise ValidationError.of(field, UNREACHABLE, "no_public_url")
 
     def scheduled(self, push: Push, now: int) -> NewJob:
         """The job a schedule makes: whether its target may be called still, the call will tell.
@@ -144,6 +160,7 @@ class Resolver:
             expires_relative=push.expires_ms is not None,
             labels=push.labels,
             validate=push.validate,
+            completion=push.completion,
             traceparent=push.traceparent,
             tracestate=push.tracestate,
         )
@@ -194,15 +211,14 @@ class Resolver:
         url = self._targets.get(text)
         if url is None:
             try:
-                target = parse_target(text)
+                url = self._spell(text)
             except ValidationError as error:
                 # The parser says "target"; the caller may have written a header.
                 issues = [Issue(field, issue.message, issue.code) for issue in error.issues]
                 raise ValidationError(issues, hint=error.hint) from None
-            self._egress.check(target)
             if len(self._targets) >= _MOST_TARGETS:
                 self._targets.clear()
-            url = self._targets[text] = target.url
+            self._targets[text] = url
         return url
 
 

@@ -281,7 +281,7 @@ class Schedules:
         for entry in entries:
             at = f"{entry.where}: [[schedules]]"
             try:
-                self._checked(entry.spec, "target")
+                self._checked(entry.spec, "target", "completion")
                 check_start(entry.spec.start_at, self._firer.now())
             except RequestError as error:
                 raise ConfigError(f"{at} {error.message}", hint=error.hint) from error
@@ -374,11 +374,16 @@ class Schedules:
         seen_at = schedule.seen_at
         return seen_at if now < seen_at <= now + CORRECTION_MS else now
 
-    def _checked(self, spec: ScheduleSpec, field: str = "x-lq-target") -> ScheduleSpec:
+    def _checked(
+        self, spec: ScheduleSpec, field: str = "x-lq-target", completion: str = "x-lq-completion"
+    ) -> ScheduleSpec:
         """The spec with its target in one spelling. Raises: ValidationError, TargetNotAllowed."""
         if spec.push.target is None:
+            target = self._resolver.settings(spec.push.queue).target
+            self._resolver.check_completion(spec.push, target, completion)
             return spec
         target = self._resolver.target(spec.push.target, field)
+        self._resolver.check_completion(spec.push, target, completion)
         return replace(spec, push=replace(spec.push, target=target))
 
     def _shown(self, schedule: Schedule) -> Schedule:

@@ -13,17 +13,12 @@ import inspect
 import re
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
-from functools import cache
 from types import FrameType
-from typing import TYPE_CHECKING, Any, ForwardRef, NamedTuple, TypeVar, get_args, get_origin
+from typing import Any, ForwardRef, NamedTuple, TypeVar, get_args, get_origin
 
 from lq.sdk.job import Job
 
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
 _JOB = re.compile(r"(?:\w+\.)*Job(?:\[(?P<payload>.*)\])?", re.DOTALL)
-_MOST_THREADS = 64
 UNKNOWN: Any = object()
 """The payload type of a function that does not say what it takes."""
 
@@ -49,11 +44,9 @@ class Handler(NamedTuple):
         arguments = self.arguments(job)
         if self.is_async:
             return await self.function(*arguments)
-        import asyncio
+        from lq.sdk.beside import in_thread
 
-        loop = asyncio.get_running_loop()
-        context = copy_context()
-        result = await loop.run_in_executor(_threads(), context.run, self._called, arguments)
+        result = await in_thread(self._called, arguments)
         return await result if inspect.isawaitable(result) else result
 
     def call_sync(self, job: Job[Any]) -> object:
@@ -69,14 +62,6 @@ class Handler(NamedTuple):
         except StopIteration as error:
             # As in a coroutine: no future can carry one, and who waits would wait for ever.
             raise RuntimeError("the handler raised StopIteration") from error
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    from concurrent.futures import ThreadPoolExecutor
-
-    # Not the loop's own: that has few, which the app and heartbeats need.
-    return ThreadPoolExecutor(_MOST_THREADS, "lq-handler")
 
 
 async def _awaited(result: Any) -> object:

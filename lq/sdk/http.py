@@ -8,10 +8,13 @@ Invariant: bodies are the raw bytes that came, because signatures are over those
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import unquote
 
 Headers = tuple[tuple[str, str], ...]
+
+METHODS: Final = ("HEAD", "GET", "POST", "PUT", "PATCH", "DELETE")
+"""What lq sends: HEAD to validate, the others as calls."""
 
 
 class Request(NamedTuple):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, Unpack, get_args, overload
 from typing import TypeVar as _TypeVar
 from urllib.parse import quote
@@ -78,6 +79,7 @@ class Queue(Generic[T]):
         self._is_called_back = completion != "response"
         self._daemon = Daemon(url, token, socket)
         self._defaults = written(defaults, Defaults)
+        self._secret = secret
         self._known_codec: Codec[T] | None = None
         self._receiver = Receiver(
             name,
@@ -105,6 +107,11 @@ class Queue(Generic[T]):
             return None
         return settings.base_url(self._base_url) + self.path
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What proves that a call is lq's, the newest first. Raises: SettingMissing."""
+        return settings.secrets(self._secret)
+
     # Handling
 
     @overload
@@ -120,11 +127,16 @@ class Queue(Generic[T]):
         not annotated; else it takes the payload. It may be async. Raises: TypeError when it
         takes more, or there is a handler already.
         """
+        # A type may be local to the function that this stands in, and known by its name alone.
+        self.handle_with(function, sys._getframe(1))
+        return function
+
+    def handle_with(self, function: Callable[..., Any], caller: FrameType) -> None:
+        """As `handler`, on behalf of a caller: the frame that knows the types of the function."""
         if self._receiver.handler is not None:
             raise TypeError(f"the queue {self.name} has a handler already")
-        self._receiver.handler = read_handler(function, sys._getframe(1))
+        self._receiver.handler = read_handler(function, caller)
         self._known_codec = None
-        return function
 
     async def respond(self, request: Request) -> Response:
         """Answer a call of lq's; a handler that is not async runs in a thread."""
@@ -133,6 +145,10 @@ class Queue(Generic[T]):
     def respond_sync(self, request: Request) -> Response:
         """`respond` for a server that is not async."""
         return self._receiver.respond_sync(request)
+
+    async def carry_out(self, request: Request) -> Response:
+        """Answer a call that comes from this process itself, and is not signed."""
+        return await self._receiver.carry_out(request)
 
     async def drain(self) -> None:
         """Wait for handlers whose calls were answered 202 already, as an app does that stops."""

@@ -23,7 +23,7 @@ from lq.errors import LqError
 from lq.sdk import callback, settings, verify
 from lq.sdk.calling import UNKNOWN, Handler
 from lq.sdk.codec import Codec, Encoded, PayloadError
-from lq.sdk.http import Request, Response, text
+from lq.sdk.http import METHODS, Request, Response, text
 from lq.sdk.job import CURRENT, Job, read_job
 from lq.sdk.later import LATER
 from lq.sdk.outcomes import Fail, Retry
@@ -37,7 +37,6 @@ log = logging.getLogger("lq")
 
 Completion = Literal["response", "callback", "background"]
 
-_METHODS = ("HEAD", "GET", "POST", "PUT", "PATCH", "DELETE")
 _ACCEPTED = Response(202, (), b"")
 _RESULTS = Codec[Any](Any)
 
@@ -110,6 +109,11 @@ class Receiver:
             return False
         return not settings.freezes()
 
+    async def carry_out(self, request: Request) -> Response:
+        """Answer a call that comes from this process itself, and is not signed."""
+        work = self._read(request)
+        return work if isinstance(work, Response) else await self._run(work)
+
     async def drain(self) -> None:
         """Wait for the handlers that run on after their calls were answered."""
         import asyncio
@@ -136,8 +140,8 @@ class Receiver:
     def _admit(self, request: Request) -> Response | None:
         """What to answer whoever is not lq, and its HEAD; None for a call of lq's."""
         now = time.time_ns() // 1_000_000
-        if request.method not in _METHODS:
-            return text(405, f"{request.method} is no call of lq's", ("Allow", ", ".join(_METHODS)))
+        if request.method not in METHODS:
+            return text(405, f"{request.method} is no call of lq's", ("Allow", ", ".join(METHODS)))
         try:
             secrets = settings.secrets(self._secret)
             if request.method == "HEAD":

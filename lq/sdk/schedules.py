@@ -44,10 +44,15 @@ def schedule(
     told = written(options, ScheduleOptions)
     body, told = queue.request(payload, told, key)
     told |= {"key": key, "tz": timezone}
+    return register(key, rule, queue, body, told)
+
+
+def register(key: str, rule: str, queue: Queue[Any], body: bytes, told: Json) -> Json | None:
+    """Make a schedule of what `queue.request` gave, now or when lq can be reached."""
     if os.environ.get("LQ_REGISTER", "").lower() in {"off", "0", "false", "no"}:
         return None
 
-    def register() -> Json:
+    def wish() -> Json:
         return queue.daemon.impatient_client().create_schedule(rule, queue.name, body, **told)
 
-    return LATER.now_or_later(f"the schedule {key}", register)
+    return LATER.now_or_later(f"the schedule {key}", wish)

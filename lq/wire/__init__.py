@@ -12,9 +12,12 @@ every field it refuses; encoding leaves absent members out and never writes null
 """
 
 from lq.wire.decode import (
+    CallbackAnswer,
     TokenRequest,
+    decode_complete,
     decode_dry,
     decode_edit,
+    decode_fail,
     decode_filter,
     decode_force,
     decode_history_filter,
@@ -38,6 +41,7 @@ from lq.wire.decode_schedule import (
 from lq.wire.encode import (
     encode_alerts,
     encode_attempts,
+    encode_callback,
     encode_cancelled,
     encode_error,
     encode_full_item,
@@ -76,6 +80,7 @@ from lq.wire.redaction import Hide, check_redaction, redact_error
 __all__ = [
     "METHODS",
     "REDACTED",
+    "CallbackAnswer",
     "CronQuery",
     "Hide",
     "NextQuery",
@@ -85,9 +90,11 @@ __all__ = [
     "check_queue",
     "check_redaction",
     "check_schedule_key",
+    "decode_complete",
     "decode_cron",
     "decode_dry",
     "decode_edit",
+    "decode_fail",
     "decode_filter",
     "decode_force",
     "decode_history_filter",
@@ -103,6 +110,7 @@ __all__ = [
     "decode_token_request",
     "encode_alerts",
     "encode_attempts",
+    "encode_callback",
     "encode_cancelled",
     "encode_cron",
     "encode_error",

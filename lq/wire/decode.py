@@ -60,6 +60,7 @@ _FIXED: Final = Refusing("cannot be changed any more; push the item anew instead
 EDIT_HEADERS: Final[Known[str]] = MappingProxyType(
     {name: (name, _FIXED) for name in PUSH_HEADERS} | {**_CHANGEABLE}
 )
+FAIL_HEADERS: Final[Known[str]] = MappingProxyType({"x-lq-retry": ("again", fields.read_again)})
 _LISTING: Final[Known[str]] = MappingProxyType(
     {
         "queue": ("queue", fields.check_queue),
@@ -95,6 +96,18 @@ LOG_QUERY: Final[Known[str]] = MappingProxyType(
 FORCE_QUERY: Final[Known[str]] = MappingProxyType({"force": ("force", fields.read_flag)})
 
 
+class CallbackAnswer(Struct, frozen=True):
+    """What a handler calls back with.
+
+    Shape: `again` is whether another attempt may follow a failure; `retry_after` as in HTTP.
+    """
+
+    body: bytes
+    content_type: str | None = None
+    again: bool = True
+    retry_after: str | None = None
+
+
 class TokenRequest(Struct, frozen=True):
     """A token as its maker wants it. Shape: `queues` are shell patterns; empty means all."""
 
@@ -111,10 +124,27 @@ def decode_push(queue: str, headers: RawHeaders, payload: bytes) -> Push:
     """
     members, plain = read_headers(headers, PUSH_HEADERS)
     refuse_idempotency_key(plain)
-    members.pop("completion", None)  # only one way yet
     members["content_type"] = content_type_of(plain)
     members |= _trace(plain)
     return Push(queue=queue, payload=payload, **_placed(members))
+
+
+def decode_complete(headers: RawHeaders, body: bytes) -> CallbackAnswer:
+    """Read the result that a handler calls back with. Raises: ValidationError."""
+    _, plain = read_headers(headers, {})
+    return CallbackAnswer(body, content_type_of(plain))
+
+
+def decode_fail(headers: RawHeaders, body: bytes) -> CallbackAnswer:
+    """Read why a handler has given up. Raises: ValidationError."""
+    members, plain = read_headers(headers, FAIL_HEADERS)
+    waits = plain.get(b"retry-after")
+    return CallbackAnswer(
+        body,
+        content_type_of(plain),
+        again=members.get("again", True),
+        retry_after=None if waits is None else header_text(waits),
+    )
 
 
 def decode_edit(headers: RawHeaders, body: bytes) -> Edit:

@@ -101,7 +101,6 @@ def _split(members: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The members of a spec, and those of its push."""
     spec = {name: value for name, value in members.items() if name in _SPEC}
     push = {name: value for name, value in members.items() if name not in _SPEC}
-    push.pop("completion", None)  # only one way yet
     return spec, push
 
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from lq.model import IfExists, Misfire, Overlap, Scope
+from lq.model import Completion, IfExists, Misfire, Overlap, Scope
 from lq.wire import fields
 from lq.wire.decode import (
     DRY_QUERY,
     EDIT_HEADERS,
+    FAIL_HEADERS,
     FORCE_QUERY,
     HISTORY_QUERY,
     LOG_QUERY,
@@ -160,7 +161,15 @@ _ITEM: Final[Mapping[str, Form]] = {
         "head",
     ),
     "x-lq-completion": Form(
-        "what completes the item: the response of its call", _words("response"), "response"
+        "what completes the item: the response of its call, or what the handler says at the URL in"
+        " x-lq-callback later (default: response)",
+        _words(*Completion),
+        "response",
+    ),
+}
+_CALLBACK: Final[Mapping[str, Form]] = {
+    "x-lq-retry": Form(
+        "whether another attempt may follow (default: yes)", _words("yes", "no"), "no"
     ),
 }
 _SCHEDULE: Final[Mapping[str, Form]] = {
@@ -304,6 +313,10 @@ _LASTING: Final = {
     *("x-lq-validate", "x-lq-completion"),
 }
 
+FAIL: Final = (
+    *_described(FAIL_HEADERS, _CALLBACK),
+    Field("Retry-After", Form("no attempt before: seconds, or an HTTP date", {}, None)),
+)
 PUSH: Final = (*_described(PUSH_HEADERS, _ITEM), *_TRACE)
 EDIT: Final = _described(
     EDIT_HEADERS, {n: _or_empty(f) if n in _EMPTIED else f for n, f in _ITEM.items()}
@@ -344,6 +357,7 @@ PATH: Final[Mapping[str, Form]] = {
         _KEY,
         "nightly",
     ),
+    "token": Form("what the call had in x-lq-callback", _text(), None),
     "name": Form("the token's name", _text(), "shop"),
 }
 """What stands in paths, by the names that routes give it."""

@@ -13,6 +13,7 @@ from lq.backoff import format_retry
 from lq.errors import RequestError, ValidationError
 from lq.model import (
     Attempt,
+    Completion,
     Job,
     LogPart,
     OutcomeKind,
@@ -68,6 +69,7 @@ class _Item(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     schedule: str | None = None
     fire_time: InstantText | None = None
     missed: int = 0
+    completion: Annotated[str, one_of(Completion.CALLBACK)] | None = None
     outcome: Annotated[str, one_of(*PushOutcome)] | None = None
 
 
@@ -211,6 +213,14 @@ class _Items(Struct, omit_defaults=True):
     cursor: str | None = None
 
 
+class _Callback(Struct, omit_defaults=True):
+    """What a callback did to its item. Shape: `deadline` is there after a heartbeat."""
+
+    id: str
+    state: StateWord
+    deadline: InstantText | None = None
+
+
 class _Attempts(Struct):
     attempts: list[_Attempt]
 
@@ -274,6 +284,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "Scriptlets": list[_Scriptlet],
     "Attempts": _Attempts,
     "Log": _Log,
+    "Callback": _Callback,
     "Queue": _Queue,
     "Queues": list[_Queue],
     "Cancelled": _Cancelled,
@@ -323,6 +334,13 @@ def encode_items(page: Page[Job], hide: Hide) -> bytes:
 def encode_attempts(attempts: Sequence[Attempt], words: Sequence[str]) -> bytes:
     """`{"attempts": […]}`, oldest first. Shape: `words` is the `redact` of their queue."""
     return to_json(_Attempts([_attempt(redact_attempt(attempt, words)) for attempt in attempts]))
+
+
+def encode_callback(
+    job_id: str, state: State, *, failed: bool = False, deadline_at: int | None = None
+) -> bytes:
+    """What a callback did. Shape: `failed` tells a retry from an item that never ran."""
+    return to_json(_Callback(job_id, state_of(state, int(failed)), instant(deadline_at)))
 
 
 def encode_queue(queue: Queue) -> bytes:
@@ -469,6 +487,7 @@ def _item_members(job: Job) -> dict[str, Any]:
         "schedule": firing and firing.schedule,
         "fire_time": firing and instant(job.created_at if firing.at is None else firing.at),
         "missed": firing.missed if firing else 0,
+        "completion": None if job.completion is Completion.RESPONSE else job.completion,
     }
 
 

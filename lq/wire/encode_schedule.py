@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 from lq import firing
 from lq.backoff import format_retry
 from lq.firing import RuleError
-from lq.model import LastJob, Misfire, Origin, Overlap, Page, PushOutcome, Schedule
+from lq.model import Completion, LastJob, Misfire, Origin, Overlap, Page, PushOutcome, Schedule
 from lq.when import MINUTE_MS, format_duration, format_instant, load_zone, local_time
 from lq.wire.parts import (
     InstantText,
@@ -71,7 +71,8 @@ class _Schedule(Struct, kw_only=True, omit_defaults=True, rename="camel"):
 class _FullSchedule(_Schedule, kw_only=True, omit_defaults=True, rename="camel"):
     """A schedule as a GET answers it.
 
-    Shape: no `payload` means an empty one, no `validate` that the endpoint proves itself.
+    Shape: no `payload` means an empty one, no `validate` that the endpoint proves itself,
+    no `completion` that the response of a call completes its item.
     """
 
     retry: str | None = None
@@ -79,6 +80,7 @@ class _FullSchedule(_Schedule, kw_only=True, omit_defaults=True, rename="camel")
     expires: str | None = None
     labels: tuple[str, ...] = ()
     validate: str | None = None
+    completion: Annotated[str, one_of(Completion.CALLBACK)] | None = None
     headers: Mapping[str, str] = {}
     payload: Raw | str | None = None
     payload_type: str | None = None
@@ -133,6 +135,7 @@ def encode_full_schedule(schedule: Schedule, now: int, hide: Hide) -> bytes:
             expires=_duration(push.expires_ms),
             labels=push.labels,
             validate=None if push.validate else "none",
+            completion=None if push.completion is Completion.RESPONSE else push.completion,
             headers=redacted(push.headers),
             redacted=tuple(hide(push.queue)),
             **payload_members(push.payload, push.content_type),

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeGuard
 
 from lq.backoff import parse_retry
-from lq.model import FINISHED, IfExists, RetryPolicy, Scope, State
+from lq.model import FINISHED, Completion, IfExists, RetryPolicy, Scope, State
 from lq.when import parse_duration, parse_rfc3339
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -268,10 +268,13 @@ def read_if_exists(text: str) -> IfExists:
     return IfExists(choice(text.lower(), IfExists))
 
 
-def read_completion(text: str) -> str:
-    if text == "callback":
-        raise ValueError('"callback" is not supported yet: the answer of the call is what counts')
-    return choice(text, ("response",))
+def read_completion(text: str) -> Completion:
+    return Completion(choice(text.lower(), Completion))
+
+
+def read_again(text: str) -> bool:
+    """Whether a failed attempt may be followed by another."""
+    return choice(text.lower(), ("yes", "no")) == "yes"
 
 
 def read_validate(text: str) -> bool:

@@ -30,7 +30,7 @@ def one_of(*words: str) -> Meta:
 
 InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 StateWord = Annotated[str, one_of(*STATES)]
-TypeWord = Annotated[str, one_of("HTTP", "SCRIPTLET", "ALERT")]
+TypeWord = Annotated[str, one_of("HTTP", "SCRIPTLET", "ALERT", "HANDLER")]
 
 
 class Target(Struct, frozen=True):
@@ -43,7 +43,7 @@ class Target(Struct, frozen=True):
 def type_of(target: str | None) -> str:
     """What kind of target this is, in the wire's words."""
     kind = "" if target is None else target.partition(":")[0]
-    return {"scriptlet": "SCRIPTLET", "alert": "ALERT"}.get(kind, "HTTP")
+    return kind.upper() if kind in {"scriptlet", "alert", "handler"} else "HTTP"
 
 
 def state_of(state: State, failures: int) -> str:

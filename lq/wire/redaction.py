@@ -24,8 +24,8 @@ RESPONSE: Final = "response"
 HEADER: Final = "header:"
 
 _QUOTING: Final = re.compile(
-    r"\b(status [0-9]+|redirect [0-9]+ ->|exit [0-9]+|(?:ended|killed) by SIG\w+(?: \(\w+\))?)"
-    r"(:? ).*",
+    r"\b(status [0-9]+|redirect [0-9]+ ->|callback failed|exit [0-9]+"
+    r"|(?:ended|killed) by SIG\w+(?: \(\w+\))?)(:? ).*",
     re.DOTALL,
 )
 

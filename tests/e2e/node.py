@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 from .process import PATIENCE_S
 
 SOURCE = Path(__file__).with_name("sdk")
-PACKAGES = ("package.json", "package-lock.json")
+_PACKAGES = ("package.json", "package-lock.json")
 
 Json = dict[str, Any]
 
 
 class NotInstalled(Exception):
-    """The SDK cannot be had here."""
+    """What npm would install cannot be had here."""
 
 
 class Failed(NamedTuple):
@@ -34,20 +34,25 @@ class Failed(NamedTuple):
 
 
 def install(folder: Path) -> None:
-    """Put the SDK and its driver into a folder that is kept between runs.
+    """Put the SDK and its driver into a folder that is kept between runs. Raises: NotInstalled."""
+    install_packages(SOURCE, folder)
+    shutil.copy(SOURCE / "driver.mjs", folder)
+
+
+def install_packages(source: Path, folder: Path) -> None:
+    """Install what the lock file of `source` names into a folder that is kept between runs.
 
     Raises: NotInstalled without node, npm, or a registry to install from.
     """
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         raise NotInstalled("node and npm are not installed")
-    shutil.copy(SOURCE / "driver.mjs", folder)
     installed = folder / "node_modules" / "installed"
-    wanted = "".join((SOURCE / name).read_text() for name in PACKAGES)
+    wanted = "".join((source / name).read_text() for name in _PACKAGES)
     if installed.exists() and installed.read_text() == wanted:
         return
-    for name in PACKAGES:
-        shutil.copy(SOURCE / name, folder)
+    for name in _PACKAGES:
+        shutil.copy(source / name, folder)
     command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:

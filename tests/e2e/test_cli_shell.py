@@ -17,7 +17,7 @@ from .shell import piped, typed
 
 COMMANDS = {
     *("serve", "push", "items", "history", "schedules", "cron", "apply"),
-    *("queues", "tokens", "secret", "doctor", "version"),
+    *("queues", "alerts", "tokens", "secret", "import", "service", "doctor", "version"),
 }
 
 LOADED = """
@@ -61,6 +61,8 @@ def test_help_lists_every_command_with_what_it_does(
         ("queues", {"ls", "show", "pause", "resume"}),
         ("tokens", {"create", "ls", "revoke"}),
         ("secret", {"show", "rotate", "revoke-old"}),
+        ("import", {"crontab", "systemd-timer"}),
+        ("service", {"install", "status", "logs", "uninstall"}),
     ],
 )
 def test_a_group_alone_shows_its_help(tmp_path: Path, group: str, verbs: set[str]) -> None:

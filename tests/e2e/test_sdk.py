@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import pytest
 
 from .conftest import Start
 from .node import Failed, Node, NotInstalled, install
+from .ports import free_port
 from .process import Daemon, environment, wait_until
 
 LATER_MS = 3_600_000
@@ -34,25 +32,16 @@ def sdk(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture
-def free_port() -> int:
-    """A port for the application, told to the daemon before the application listens.
-
-    Shape: below the ports that the kernel hands out by itself, so that no connection of
-    another test takes it in between.
-    """
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+def port() -> int:
+    return free_port()
 
 
 @pytest.fixture
-def lq(start: Start, free_port: int) -> Daemon:
+def lq(start: Start, port: int) -> Daemon:
     """A daemon that may call the application, and tries again soon."""
     return start(
         "[retry]\nretries = 2\nbase = '20ms'\n",
-        environ={"LQ_EGRESS_ALLOW": f"127.0.0.1:{free_port}"},
+        environ={"LQ_EGRESS_ALLOW": f"127.0.0.1:{port}"},
     )
 
 
@@ -63,13 +52,13 @@ def token(lq: Daemon) -> str:
 
 
 @pytest.fixture
-def node(sdk: Path, lq: Daemon, token: str, free_port: int) -> Iterator[Node]:
+def node(sdk: Path, lq: Daemon, token: str, port: int) -> Iterator[Node]:
     environ = environment(
         sdk,
         LQ_API_URL=lq.url,
         LQ_TOKEN=token,
         LQ_SECRET=lq.secret(),
-        LQ_BASE_URL=f"http://127.0.0.1:{free_port}",
+        LQ_BASE_URL=f"http://127.0.0.1:{port}",
     )
     with Node(sdk, environ) as application:
         application.call("define", path=PATH, name=QUEUE)

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lq.config import Config, EgressConfig, RetryConfig
+from lq.daemon.core import Core
 from lq.daemon.events import Event, Subscription
 from lq.daemon.main import Daemon, daemon
 from lq.daemon.store import Store
@@ -76,7 +77,7 @@ async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
             pass
 
 
-async def reaches(running: Daemon, ref: Ref | str, state: State) -> Job:
+async def reaches(running: Daemon | Core, ref: Ref | str, state: State) -> Job:
     """The job, once it is in this state."""
     ref = ById(ref) if isinstance(ref, str) else ref
 

@@ -21,7 +21,7 @@ from lq.model import QueueSettings, RetryPolicy
 SCHEDULE_KEYS = {
     *("key", "schedule", "queue", "timezone", "target", "payload", "content_type", "method"),
     *("headers", "retry", "timeout", "expires", "labels", "start", "until", "times", "jitter"),
-    *("misfire", "overlap", "paused", "validate"),
+    *("misfire", "overlap", "paused", "validate", "completion"),
 }
 ALERT_KEYS = {
     *("name", "target", "preset", "headers", "queues", "schedules", "scriptlets", "on", "streak"),
@@ -425,3 +425,30 @@ def test_any_text_is_a_configuration_or_refused_in_a_line(tmp_path_factory: Any,
         said = error.message
     assert said.startswith(f"{path}:")
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://lq.example.com", "https://lq.example.com"),
+        ("https://lq.example.com/", "https://lq.example.com"),
+        ("http://127.0.0.1:7420/a/b/", "http://127.0.0.1:7420/a/b"),
+        ("https://[2001:db8::1]:8443/lq", "https://[2001:db8::1]:8443/lq"),
+        ("", None),
+    ],
+)
+def test_a_public_url(load_text: Load, text: str, url: str | None) -> None:
+    assert load_text(f'public_url = "{text}"').public_url == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("lq.example.com", "ftp://lq.example.com", "https://", "https:///lq", "//lq.example.com"),
+        *("https://a b.example.com", "https://lq.example.com/?x=1", "https://lq.example.com/#x"),
+        *("https://u:p@lq.example.com", "https://lq.example.com:0", "https://lq.example.com:99999"),
+        *("https://lq.example.com:x", "https://[::1", "https://l\u00f6.example.com"),
+    ],
+)
+def test_a_public_url_that_is_none(load_text: Load, text: str) -> None:
+    assert "public_url" in refusal(load_text, f'public_url = "{text}"')

@@ -16,7 +16,11 @@ from lq.cli import root
 from lq.config import load
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ("README.md", "docs/cli.md", "docs/handlers.md", "docs/security.md")
+GUIDES = (
+    *("README.md", "examples/README.md", "docs/cli.md"),
+    *("docs/handlers.md", "docs/orchestrator.md", "docs/security.md"),
+    *("docs/cron-replacement.md", "docs/vps.md"),
+)
 
 
 def blocks(guide: str, *languages: str) -> list[str]:

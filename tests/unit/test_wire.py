@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from lq import wire
 from lq.errors import ValidationError
-from lq.model import IfExists, Push, RetryPolicy
+from lq.model import Completion, IfExists, Push, RetryPolicy
 
 NOW = 1_794_990_400_123  # 2026-11-18T08:26:40.123Z
 DAY = 86_400_000
@@ -53,7 +53,7 @@ def test_push_with_every_header() -> None:
         ("x-lq-timeout", "90s"),
         ("x-lq-if-exists", "keep"),
         ("x-lq-expires", "2h"),
-        ("x-lq-completion", "response"),
+        ("x-lq-completion", "Callback"),
         ("x-lq-label", "invoice, eu"),
         ("x-lq-validate", "none"),
         ("traceparent", traceparent),
@@ -73,6 +73,7 @@ def test_push_with_every_header() -> None:
         if_exists=IfExists.KEEP,
         expires_ms=7_200_000,
         labels=("invoice", "eu"),
+        completion=Completion.CALLBACK,
         validate=False,
         traceparent=traceparent,
         tracestate="a=1",
@@ -140,9 +141,9 @@ def test_a_header_that_is_there_twice_is_refused_whatever_its_case() -> None:
     assert refused(("x-lq-key", "a"), ("X-LQ-Key", "a")) == ["x-lq-key: is there more than once"]
 
 
-def test_completion_by_callback_is_not_there_yet() -> None:
-    (issue,) = refused(("x-lq-completion", "callback"))
-    assert "not supported yet" in issue
+def test_what_completes_an_item_is_one_of_two() -> None:
+    (issue,) = refused(("x-lq-completion", "promise"))
+    assert 'expected "response" or "callback"' in issue
 
 
 @pytest.mark.parametrize("value", ["text/plain; x=é".encode(), b"text/plain\x01", b"\xff"])

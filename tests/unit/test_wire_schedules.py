@@ -247,7 +247,6 @@ def test_a_schedule_ends_after_it_starts() -> None:
         ("x-lq-delay", "x-lq-jitter"),
         ("x-lq-on", "x-lq-start"),
         ("x-lq-if-exists", "updated in place"),
-        ("x-lq-completion", "not supported yet"),
         ("x-lq-timezone", "is called x-lq-tz"),
         ("x-lq-cron", "is called x-lq-schedule"),
         ("x-lq-dealy", "did you mean x-lq-delay?"),

@@ -23,13 +23,24 @@ from msgspec.structs import replace
 from lq import wire
 from lq.clock import Clock
 from lq.config import Limits, Network
-from lq.daemon.api import alerts, items, openapi, queues, schedules, scriptlets, system, tokens
+from lq.daemon.api import (
+    alerts,
+    callbacks,
+    items,
+    openapi,
+    queues,
+    schedules,
+    scriptlets,
+    system,
+    tokens,
+)
 from lq.daemon.api.call import Call, Reply
 from lq.daemon.api.limits import Connections, Refusals
 from lq.daemon.api.peer import Proxies, group
 from lq.daemon.api.router import Route, Router
 from lq.daemon.api.server import MAX_LINE, Answer, Connection, Printer, Server
 from lq.daemon.engine import Engine
+from lq.daemon.waiting import PATH
 from lq.errors import (
     Forbidden,
     MethodNotAllowed,
@@ -47,13 +58,16 @@ from lq.model import ById, Principal, ScheduleKey, Scope
 
 log = logging.getLogger(__name__)
 
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
-"""What is answered without a token."""
+OPEN_PATHS: Final = frozenset(
+    {"/healthz", "/readyz", *(openapi.template(route.pattern)[0] for route in callbacks.ROUTES)}
+)
+"""What is answered without a token of the API."""
 
 ROUTES: Final = openapi.describing(
     (
         *(*items.ROUTES, *schedules.ROUTES, *queues.ROUTES),
-        *(*alerts.ROUTES, *scriptlets.ROUTES, *tokens.ROUTES, *system.ROUTES),
+        *(*callbacks.ROUTES, *scriptlets.ROUTES, *alerts.ROUTES),
+        *(*tokens.ROUTES, *system.ROUTES),
     ),
     OPEN_PATHS,
 )
@@ -63,6 +77,7 @@ _NOBODY: Final = Principal("nobody", frozenset())
 _BEARER: Final = re.compile(r"Bearer:?[ \t]+(\S+)", re.IGNORECASE)  # the SDK sends the colon
 _AUTHORITY: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 _ADMIN: Final = (Scope.ADMIN,)
+_CALLBACKS: Final = f"{PATH}/"
 _DEFAULTS: Final = Limits()
 
 
@@ -118,7 +133,7 @@ class Api:
             reply = _error(request, Unavailable(error.message, hint=error.hint), request_id)
         except Exception:  # a bug must not take the daemon down, nor show itself outside
             path = request.raw_path.partition("?")[0]
-            log.exception("request %s failed: %s %r", request_id, request.method, path)
+            log.exception("request %s failed: %s %r", request_id, request.method, _loggable(path))
             bug = RequestError(
                 "something went wrong inside lq",
                 hint=f"the daemon's log tells more about request {request_id}",
@@ -193,7 +208,8 @@ class Api:
         """Who asks; nobody, where no token is needed. Raises: Unauthorized."""
         if trusted:
             return _OWNER
-        if target.partition("?")[0] in OPEN_PATHS:
+        path = target.partition("?")[0]
+        if path in OPEN_PATHS or path.startswith(_CALLBACKS):
             return _NOBODY
         return self._authenticate(request)
 
@@ -224,7 +240,8 @@ class Api:
             who = f"the owner of the socket ({cast(Connection, call.request.protocol).peer})"
         else:
             who = f"{call.principal.name!r} at {self._client(call.request)}"
-        log.log(level, "%s: %s %r: %d (%s)", who, call.request.method, path, status, request_id)
+        shown = _loggable(path)
+        log.log(level, "%s: %s %r: %d (%s)", who, call.request.method, shown, status, request_id)
 
     def _authenticate(self, request: web.BaseRequest) -> Principal:
         given = request.headers.getall("Authorization", ())
@@ -256,6 +273,8 @@ class Api:
             key = _named("key", parts["schedule_key"] + rest, wire.check_key)
             call.schedule, call.query = ScheduleKey(key), ""
             await call.require_schedule(*route.scopes)
+        elif "token" in parts:
+            call.token = parts["token"]
         elif "name" in parts:
             call.name = _found(parts["name"])
 
@@ -286,6 +305,11 @@ def _normalised(raw_path: str) -> str:
     if raw_path.startswith("/") and not raw_path.startswith("//"):
         return raw_path
     return "/" + _AUTHORITY.sub("", raw_path, count=1).lstrip("/")
+
+
+def _loggable(path: str) -> str:
+    """A path without the token that it may hold."""
+    return f"{_CALLBACKS}..." if _CALLBACKS in path else path
 
 
 def _decoded(raw: str) -> str:

@@ -54,6 +54,7 @@ class Call(Struct, kw_only=True):
     key: str = ""
     id: str = ""
     name: str = ""
+    token: str = ""
     schedule: ScheduleRef = ScheduleKey("")
 
     @property

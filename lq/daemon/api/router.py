@@ -39,7 +39,8 @@ class Operation(NamedTuple):
 class Route(NamedTuple):
     """One method of one pattern, answered to principals that have any of `scopes`.
 
-    Shape: the pattern's groups are `queue`, `key`, `id`, `name`, `schedule` and `schedule_key`.
+    Shape: the pattern's groups are `queue`, `key`, `id`, `name`, `schedule`,
+    `schedule_key` and `token`.
     Without `scopes` any token will do.
     """
 

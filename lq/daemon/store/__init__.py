@@ -22,6 +22,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from lq.alerts import Line, Notice, Standing, Watch
 from lq.model import (
+    Accepted,
     Attempt,
     Edit,
     Job,
@@ -150,9 +151,10 @@ class Store(Protocol):
         """End a run; its job moves only if it still belongs to the run."""
 
     async def orphans(self, now: int) -> list[Run]:
-        """The runs of all jobs found RUNNING, in due order: at boot nobody owns them.
+        """The runs of jobs found RUNNING, in due order: at boot nobody owns them.
 
-        Runs still open although their job went on without them are ended as interrupted.
+        Runs still open although their job went on without them are ended as interrupted. Those
+        that were accepted are neither: their handlers may call back still.
         """
 
     async def put_process(self, run_id: int, process: Process) -> None:
@@ -160,6 +162,28 @@ class Store(Protocol):
 
     async def processes(self) -> list[tuple[str, Process]]:
         """The processes of runs that have not ended, each with the id of its job, at boot."""
+
+    async def accept(self, accepted: Accepted) -> bool:
+        """Remember that the handler of a run will call back, and by when.
+
+        From then on it is no orphan. False when the run has ended; its job need not be wanted
+        any more.
+        """
+
+    async def extend(self, run: Run, deadline_at: int) -> bool:
+        """Give a handler more time to call back, which accepts the run if that was not known.
+
+        False when the job does not belong to the run any more; then nothing is changed.
+        """
+
+    async def accepted(self) -> list[Accepted]:
+        """The open runs that were accepted, in the order they were claimed.
+
+        Among them those of cancelled jobs: their handlers may be at work still.
+        """
+
+    async def callback_key(self) -> bytes:
+        """32 random bytes, the same for as long as the store lives: what tokens are made with."""
 
     async def get(self, ref: Ref) -> Job | None:
         """The job with its payload; by key only among the unprocessed."""

@@ -19,14 +19,21 @@ import aiosqlite
 
 from lq.alerts import Watch
 from lq.daemon.store import migrate
-from lq.daemon.store.lock import FolderLock
+from lq.daemon.store.lock import FileLock, lock_file
 from lq.errors import DataError, InUse, StartError, StorageFull, StoreFailed, Unavailable
 
 T = TypeVar("T")
 
+_STOPPING = "the daemon is stopping"
 _BUSY_TIMEOUT_S = 5.0
 # What a statement can end with; the last two are a parameter that SQLite cannot hold.
 _FAILURES = (sqlite3.Error, ValueError, OverflowError)
+
+_ANOTHER_FOLDER = "stop that daemon first, or give this one another data_dir"
+_ONE_PROCESS = (
+    "one process at a time embeds lq on a file: end that one, or let several share a daemon"
+    " (`lq serve`)"
+)
 
 _PRAGMAS = """
 PRAGMA journal_mode = WAL;
@@ -45,14 +52,19 @@ class Connection(aiosqlite.Connection):
     the transaction open to every other coroutine in between; `run` crosses once for all.
     """
 
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(partial(_connect, path), iter_chunk_size=64)
+        # An application may end without closing what it embeds; it must end all the same.
+        self._thread.daemon = True
+
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         execute: Callable[..., Awaitable[T]] = self._execute
         return await execute(work, self._conn)
 
     @classmethod
-    async def open(cls, path: Path) -> Connection:
+    async def open(cls, path: Path | str) -> Connection:
         """Connect, on a thread of its own."""
-        connection = cls(partial(_connect, path), iter_chunk_size=64)
+        connection = cls(path)
         await connection
         return connection
 
@@ -85,12 +97,22 @@ class Book(Protocol):
 
 
 class Database:
-    """The data folder's database, open and locked. Made by `open_database`."""
+    """A database, open and locked. Made by the `open_…` functions below.
+
+    Shape: one in memory has no lock, and the writer reads as well: what it is asked between two
+    transactions sees whole commits only, as a second connection would.
+    """
 
     def __init__(
-        self, path: Path, lock: FolderLock, writer: Connection, reader: Connection, book: Book
+        self,
+        path: Path,
+        lock: FileLock | None,
+        writer: Connection,
+        reader: Connection,
+        book: Book,
     ) -> None:
         self.path = path
+        self.in_memory = lock is None
         self._lock = lock
         self._writer = writer
         self._reader = reader
@@ -110,8 +132,8 @@ class Database:
         The write happens even if whoever waits for it is cancelled.
         """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if self._fault or self._closing:
-            answer.set_exception(self._fault or Unavailable("the daemon is stopping"))
+        if self._fault or self._closing or self._task.done():
+            answer.set_exception(self._fault or Unavailable(_STOPPING))
             return answer
         self._waiting.append(Operation(verb, argument, answer))
         self._wake.set()
@@ -156,26 +178,40 @@ class Database:
         self._closing = True
         self._wake.set()
         await asyncio.wait([self._task])
-        await self._reader.close()
+        if self._reader is not self._writer:
+            await self._reader.close()
         await self._writer.close()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
+
+    def abandon(self) -> None:
+        """Let go of the file after the event loop has been closed: nothing can be awaited."""
+        self._closing = True
+        for connection in (self._reader, self._writer):
+            connection.stop()
+        if self._lock is not None:
+            self._lock.release()
 
     async def _commit_groups(self) -> None:
-        async with asyncio.TaskGroup() as commits:
-            while not self._fault:
-                if not self._waiting:
-                    if self._closing:
-                        break
-                    self._wake.clear()
-                    await self._wake.wait()
-                    # One turn of the loop: what other callers write at this moment joins in.
-                    await asyncio.sleep(0)
-                    continue
-                await self._room.acquire()
-                group, self._waiting = self._waiting, []
-                prepared = [_prepared(operation) for operation in group]
-                commits.create_task(self._commit(prepared)).add_done_callback(self._make_room)
-        _answer(self._waiting, [self._fault] * len(self._waiting))
+        try:
+            async with asyncio.TaskGroup() as commits:
+                while not self._fault:
+                    if not self._waiting:
+                        if self._closing:
+                            break
+                        self._wake.clear()
+                        await self._wake.wait()
+                        # One turn of the loop: what other callers write at this moment joins in.
+                        await asyncio.sleep(0)
+                        continue
+                    await self._room.acquire()
+                    group, self._waiting = self._waiting, []
+                    prepared = [_prepared(operation) for operation in group]
+                    commits.create_task(self._commit(prepared)).add_done_callback(self._make_room)
+        finally:
+            # An application that ends its loop cancels every task in it: nobody waits for ever.
+            end = self._fault or Unavailable(_STOPPING)
+            _answer(self._waiting, [end] * len(self._waiting))
 
     def _make_room(self, _: asyncio.Task[None]) -> None:
         self._room.release()
@@ -197,6 +233,9 @@ class Database:
             results = [cause] * len(group)
             if isinstance(cause, StartError):
                 self._end_with(cause)
+        except asyncio.CancelledError:
+            _answer(group, [Unavailable(_STOPPING)] * len(group))
+            raise
         _answer(group, results)
 
     def _transaction(self, connection: sqlite3.Connection, group: list[Operation]) -> list[Any]:
@@ -241,13 +280,32 @@ async def open_database(folder: Path, book: Book) -> Database:
     """
     path = folder / "lq.db"
     _make_private(folder, path)
-    # Beside the file itself, wherever a symlink leads: what is locked is the database.
-    lock = FolderLock(path.resolve().parent)
+    lock = FileLock(lock_file(path), guards=folder, hint=_ANOTHER_FOLDER)
+    return await _open_locked(path, lock, book)
+
+
+async def open_file(path: Path, book: Book) -> Database:
+    """The same for a file of one's choosing: its folder is left as it is.
+
+    Raises: InUse, DataError, StoreFailed, StartError.
+    """
+    if not path.parent.is_dir():
+        raise StartError(f"there is no folder {path.parent} for the database {path.name}")
+    lock = FileLock(lock_file(path), guards=path, hint=_ONE_PROCESS)
+    return await _open_locked(path, lock, book)
+
+
+async def open_memory(book: Book) -> Database:
+    """A database that is gone when it is closed."""
+    connection = await Connection.open(":memory:")
+    await connection.run(_prepare)
+    return Database(Path(":memory:"), None, connection, connection, book)
+
+
+async def _open_locked(path: Path, lock: FileLock, book: Book) -> Database:
     try:
         migrate.refuse_unfit(path)
-        # SQLite gives -wal and -shm the mode of the database, so this decides all three.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        path.chmod(0o600)
+        _make_file(path)
         writer = await Connection.open(path)
         try:
             await writer.run(_prepare)
@@ -279,7 +337,13 @@ def _make_private(folder: Path, path: Path) -> None:
         raise StartError(f"cannot use data_dir {folder}: {error.strerror}") from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _make_file(path: Path) -> None:
+    """SQLite gives -wal and -shm the mode of the database, so this decides all three."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    path.chmod(0o600)
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
     return sqlite3.connect(
         path, isolation_level=None, timeout=_BUSY_TIMEOUT_S, cached_statements=256,
         check_same_thread=False,

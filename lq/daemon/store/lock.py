@@ -1,4 +1,4 @@
-"""The exclusive lock on a data folder: one daemon at a time; the kernel frees it at its death."""
+"""The exclusive lock on a database: one lq at a time; the kernel frees it at a process's death."""
 
 from __future__ import annotations
 
@@ -11,16 +11,28 @@ from pathlib import Path
 from lq.errors import InUse, StartError
 
 
-class FolderLock:
+def lock_file(database: Path) -> Path:
+    """Where a database is locked: beside the file itself, wherever a symlink leads.
+
+    Shape: `lq.lock` for the `lq.db` of a data folder, else the whole name with `.lock` after it,
+    so that `poetry.db` never touches a `poetry.lock`.
+    """
+    real = database.resolve()
+    return real.with_name("lq.lock" if real.name == "lq.db" else f"{real.name}.lock")
+
+
+class FileLock:
     """Held from construction until `release`. Invariant: while held, this process alone writes.
 
     The file is never removed: removing a lock file while another process waits for it would
     let two processes hold two different files of one name.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Raises: InUse, naming the owner's pid; StartError when the file cannot be locked."""
-        path = folder.resolve() / "lq.lock"
+    def __init__(self, path: Path, *, guards: Path, hint: str) -> None:
+        """Shape: `guards` is what is locked, for people, and `hint` what to do if it is in use.
+
+        Raises: InUse, naming the owner's pid; StartError when the file cannot be locked.
+        """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self._fd = os.open(path, flags, 0o600)
@@ -32,14 +44,13 @@ class FolderLock:
             owner = os.pread(self._fd, 256, 0).decode("utf-8", "replace").strip()
             os.close(self._fd)
             raise InUse(
-                f"database in use by {owner or 'another process'}: {folder}",
-                hint="stop that daemon first, or give this one another data_dir",
+                f"database in use by {owner or 'another process'}: {guards}", hint=hint
             ) from None
         except OSError as error:
             os.close(self._fd)
             raise StartError(
                 f"cannot lock {path}: {error.strerror}",
-                hint="give lq a data_dir on a local disk: not every network share knows locks",
+                hint="keep the database on a local disk: not every network share knows locks",
             ) from error
         self._note(f"pid {os.getpid()} on host {socket.gethostname()}\n")
 

@@ -5,6 +5,7 @@ Refuses, before a byte is changed, what is not a database, damaged, not lq's, or
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from importlib.resources import files
@@ -19,6 +20,8 @@ APPLICATION_ID = 0x6C716462
 _CHECK_FIRST_BYTES = 16 * 1024 * 1024
 # SQLITE_ERROR is what reading a header of an unknown file format ends with.
 _CONTENT_IS_WRONG = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+# The second is what sqlite3 makes of a message that quotes a damaged schema.
+_UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 
 
 def scripts() -> list[str]:
@@ -50,7 +53,7 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         owner: int = connection.execute("PRAGMA application_id").fetchone()[0]
         tables: int = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    except sqlite3.DatabaseError as error:
+    except _UNREADABLE as error:
         if not _blames_the_file(error):
             raise
         raise DataError(
@@ -69,9 +72,12 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _blames_the_file(error: sqlite3.Error) -> bool:
+def _blames_the_file(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Whether an error says that the file's content is wrong, and not that it is out of reach."""
-    return (error.sqlite_errorcode & 0xFF) in _CONTENT_IS_WRONG
+    return (
+        isinstance(error, UnicodeDecodeError)
+        or (error.sqlite_errorcode & 0xFF) in _CONTENT_IS_WRONG
+    )
 
 
 def needs_check(path: Path) -> bool:
@@ -95,7 +101,7 @@ def _damage(connection: sqlite3.Connection) -> str | None:
     """The first thing SQLite's quick_check finds wrong, or None."""
     try:
         found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.DatabaseError as error:
+    except _UNREADABLE as error:
         if not _blames_the_file(error):
             raise
         return str(error)
@@ -103,7 +109,11 @@ def _damage(connection: sqlite3.Connection) -> str | None:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Run the scripts the database has not seen, all of one script or nothing of it."""
+    """Run the scripts the database has not seen, all of one script or nothing of it.
+
+    Scripts may ask for `entropy(n)`: bytes that nobody can guess, which SQLite does not promise.
+    """
+    connection.create_function("entropy", 1, os.urandom)
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     for number, script in enumerate(scripts()[version:], start=version + 1):
         # executescript commits what is open before it starts; so BEGIN is part of the script.

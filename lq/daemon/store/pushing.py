@@ -8,7 +8,7 @@ from typing import Any
 from lq.daemon.store import rows
 from lq.daemon.store.transaction import Transaction, counted_as
 from lq.errors import KeyExists
-from lq.model import IfExists, Job, NewJob, Pushed, PushOutcome, Run, State
+from lq.model import Completion, IfExists, Job, NewJob, Pushed, PushOutcome, Run, State
 
 
 def push(tx: Transaction, jobs: Sequence[NewJob]) -> list[Pushed | KeyExists]:
@@ -44,7 +44,7 @@ class Batch:
             new.due_at, new.expires_at, _expires_ms(new), new.target, new.method,
             rows.headers_text(new.headers), new.content_type, rows.retry_text(new.retry),
             new.timeout_ms, rows.labels_text(new.labels), new.validate, new.traceparent,
-            new.tracestate, run_id,
+            new.tracestate, run_id, new.completion is Completion.CALLBACK,
         )  # fmt: skip
         if new.firing is None and new.skipped is None:
             self._jobs.append(row)
@@ -124,6 +124,7 @@ def _same(waiting: Job, expires_ms: int | None, new: NewJob) -> bool:
         and waiting.timeout_ms == new.timeout_ms
         and waiting.labels == new.labels
         and waiting.validate == new.validate
+        and waiting.completion is new.completion
     )
 
 
@@ -156,6 +157,7 @@ def _replace(tx: Transaction, queue: int, waiting: Job, new: NewJob) -> Job:
         timeout_ms=new.timeout_ms,
         labels=rows.labels_text(new.labels),
         validate=new.validate,
+        callback=new.completion is Completion.CALLBACK,
         traceparent=new.traceparent,
         tracestate=new.tracestate,
     )
@@ -189,6 +191,7 @@ def _stored(
         content_type=new.content_type,
         labels=new.labels,
         validate=new.validate,
+        completion=new.completion,
         run_id=run_id,
         expires_at=new.expires_at,
         error=new.skipped,

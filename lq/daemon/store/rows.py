@@ -14,7 +14,9 @@ import msgspec
 
 from lq.backoff import format_retry, parse_retry
 from lq.model import (
+    Accepted,
     Attempt,
+    Completion,
     Counts,
     Firing,
     Job,
@@ -27,6 +29,7 @@ from lq.model import (
     Queue,
     QueueSettings,
     RetryPolicy,
+    Run,
     Schedule,
     ScheduleSpec,
     Scope,
@@ -113,14 +116,21 @@ def job(row: Sequence[Any]) -> Job:
         traceparent=row[23],
         tracestate=row[24],
         firing=None if row[25] is None else Firing(row[25], row[26], row[27]),
-        payload=row[29],
+        completion=Completion.CALLBACK if row[28] else Completion.RESPONSE,
+        payload=row[30],
     )
 
 
 def queue_id(row: Row) -> int:
     """The queue's key in a row of job_rows."""
-    key: int = row[28]
+    key: int = row[29]
     return key
+
+
+def accepted(row: Row) -> Accepted:
+    """An accepted run from a row of accepted_runs."""
+    run_id, started_at, deadline_at, status = row[-4:]
+    return Accepted(Run(run_id, job(row), started_at), deadline_at, status)
 
 
 def firing(made: Firing | None) -> tuple[str | None, int | None, int | None]:

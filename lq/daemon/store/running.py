@@ -1,4 +1,4 @@
-"""The verbs of the SQLite store around a run: claim, settle, orphans.
+"""The verbs of the SQLite store around a run: claim, accept, settle, orphans.
 
 Invariant: a run that ended is always remembered; its job moves only while it belongs to it.
 """
@@ -13,7 +13,7 @@ import msgspec
 from lq.daemon.store import Claimed, ClaimRequest, alerts, rows
 from lq.daemon.store.reading import Fetch
 from lq.daemon.store.transaction import Transaction, counted_as
-from lq.model import MOVES, Job, Process, Run, Settled, Settlement, State
+from lq.model import MOVES, Accepted, Job, Process, Run, Settled, Settlement, State
 
 
 def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[Claimed]:
@@ -102,6 +102,32 @@ def put_process(tx: Transaction, run: int, process: Process) -> None:
 def processes(fetch: Fetch) -> list[tuple[str, Process]]:
     """The processes of runs that nobody has seen the end of."""
     return [(job, Process(*members)) for job, *members in fetch("open_processes")]
+
+
+def accept(tx: Transaction, accepted: Accepted) -> bool:
+    """Note that a handler will call back, whether its job is wanted still or not."""
+    run = accepted.run
+    changed = tx.change(
+        "accept_run",
+        run=run.id,
+        started_at=run.started_at,
+        deadline_at=accepted.deadline_at,
+        status=accepted.status,
+    )
+    return changed > 0
+
+
+def extend(tx: Transaction, run: Run, deadline_at: int) -> bool:
+    """Give the handler of a job that is wanted still until then."""
+    changed = tx.change(
+        "extend_run", run=run.id, started_at=run.started_at, deadline_at=deadline_at
+    )
+    return changed > 0
+
+
+def accepted(fetch: Fetch) -> list[Accepted]:
+    """The open runs whose handlers will call back."""
+    return [rows.accepted(row) for row in fetch("accepted_runs")]
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:

@@ -31,13 +31,14 @@ from lq.daemon.store import (
     running,
     schedules,
 )
-from lq.daemon.store.database import Database, Late, open_database
+from lq.daemon.store.database import Database, Late, open_database, open_file, open_memory
 from lq.daemon.store.migrate import needs_check
 from lq.daemon.store.queries import named
 from lq.daemon.store.rows import Row
 from lq.daemon.store.transaction import Transaction
 from lq.errors import RequestError, StorageFull, Unavailable
 from lq.model import (
+    Accepted,
     Attempt,
     Job,
     JobFilter,
@@ -69,6 +70,15 @@ async def open_store(folder: Path) -> SqliteStore:
     return SqliteStore(await open_database(folder, JobBook()))
 
 
+async def open_store_at(path: Path | None) -> SqliteStore:
+    """Open the store in a file of one's choosing, or without a path in memory.
+
+    Raises: InUse, DataError, StartError; nothing of a refused database is changed.
+    """
+    book = JobBook()
+    return SqliteStore(await (open_memory(book) if path is None else open_file(path, book)))
+
+
 class SqliteStore:
     """See `lq.daemon.store.Store` for the verbs."""
 
@@ -77,7 +87,7 @@ class SqliteStore:
 
     async def run(self) -> None:
         database = self.database
-        if needs_check(database.path):
+        if not database.in_memory and needs_check(database.path):
             # What cannot be read just now is not damaged; damage found later ends the store, too.
             with contextlib.suppress(Unavailable):
                 await database.check()
@@ -96,6 +106,20 @@ class SqliteStore:
     async def settle(self, settlement: Settlement) -> Settled:
         settled: Settled = await self.database.write("settle", settlement)
         return settled
+
+    async def accept(self, accepted: Accepted) -> bool:
+        return await self._do(running.accept, accepted)
+
+    async def extend(self, run: Run, deadline_at: int) -> bool:
+        return await self._do(running.extend, run, deadline_at)
+
+    async def accepted(self) -> list[Accepted]:
+        return await self._ask(running.accepted)
+
+    async def callback_key(self) -> bytes:
+        [(key,)] = await self._ask(lambda fetch: fetch("callback_key"))
+        found: bytes = key
+        return found
 
     async def orphans(self, now: int) -> list[Run]:
         # A disk that cannot be written must not keep the daemon from starting; the first claim

@@ -181,6 +181,11 @@ class HttpTarget:
                 self._egress.check(target)
             except RequestError as error:
                 target = f"target_blocked: {error.message}"
+                if text.startswith("handler:"):
+                    target = (
+                        f"no_handler: {printable(text)} is a function of an application that embeds"
+                        " lq; a daemon calls URLs"
+                    )
             self._targets[text] = target
         return target
 
@@ -270,7 +275,7 @@ def _outcome(
         final = status == 410 or headers.get("x-lq-retry", "").strip().lower() == "no"
         kind = OutcomeKind.REJECTED if final else OutcomeKind.FAILED
         error = _status_text(run, response, body)
-        retry_after_ms = _retry_after(headers.get(hdrs.RETRY_AFTER), now)
+        retry_after_ms = retry_after(headers.get(hdrs.RETRY_AFTER), now)
     kept = {name: _text(headers[name]) for name in _KEPT_HEADERS if name in headers}
     return Outcome(
         kind=kind,
@@ -313,7 +318,7 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _retry_after(text: str | None, now: int) -> int | None:
+def retry_after(text: str | None, now: int) -> int | None:
     """The wait a Retry-After asks for, seconds or HTTP date, clamped to 0..24 h. Units: ms."""
     if text is None:
         return None

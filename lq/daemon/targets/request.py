@@ -20,11 +20,20 @@ USER_AGENT = f"lq/{__version__}"
 
 
 class Signer:
-    """Signs calls: `live` are the secrets in force, `choose` the one that a job's target knows."""
+    """Signs calls: `live` are the secrets in force, `choose` the one that a job's target knows.
 
-    def __init__(self, live: Callable[[], Sequence[str]], choose: Callable[[Job], str]) -> None:
+    Shape: `callback` is the URL that a run's handler calls back, if it is to.
+    """
+
+    def __init__(
+        self,
+        live: Callable[[], Sequence[str]],
+        choose: Callable[[Job], str],
+        callback: Callable[[Run], str | None] = lambda _: None,
+    ) -> None:
         self._live = live
         self._choose = choose
+        self._callback = callback
 
     def headers(self, run: Run, now: int, span: str) -> dict[str, str]:
         """The headers of a run's call. Shape: `span` is 16 hex digits, new for each attempt."""
@@ -52,6 +61,8 @@ class Signer:
             headers["x-lq-key"] = quote(job.key, safe="")
         if job.firing is not None:
             headers |= _firing(job.firing, job.created_at)
+        if (callback := self._callback(run)) is not None:
+            headers["x-lq-callback"] = callback
         if job.tracestate is not None:
             headers["tracestate"] = job.tracestate
         if job.headers:

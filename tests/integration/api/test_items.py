@@ -38,7 +38,8 @@ async def test_a_push_says_where_the_item_is(api: Peer) -> None:
         (('x-lq-headers: {"transfer-encoding": "chunked"}',), ["x-lq-headers"]),
         (('x-lq-headers: {"x-a": "1", "X-A": "2"}',), ["x-lq-headers"]),
         ((f"x-lq-headers: {json.dumps({f'x-{n}': '' for n in range(33)})}",), ["x-lq-headers"]),
-        (("x-lq-completion: callback",), ["x-lq-completion"]),
+        (("x-lq-completion: promise",), ["x-lq-completion"]),
+        (("x-lq-completion: callback",), ["x-lq-completion"]),  # without public_url
         (("x-lq-retry: many",), ["x-lq-retry"]),
         (("x-lq-timeout: 0s",), ["x-lq-timeout"]),
         (("x-lq-expires:",), ["x-lq-expires"]),

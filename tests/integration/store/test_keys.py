@@ -13,6 +13,7 @@ from lq.errors import KeyExists
 from lq.model import (
     ById,
     ByKey,
+    Completion,
     Edit,
     IfExists,
     Job,
@@ -52,6 +53,7 @@ CHANGES: list[dict[str, Any]] = [
     {"timeout_ms": 1},
     {"labels": ("a",)},
     {"validate": False},
+    {"completion": Completion.CALLBACK},
     {"expires_at": START + 10_000},
 ]
 

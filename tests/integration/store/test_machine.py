@@ -31,6 +31,7 @@ from lq.errors import Conflict, KeyExists
 from lq.model import (
     FINISHED,
     MOVES,
+    Accepted,
     ById,
     ByKey,
     Edit,
@@ -100,6 +101,7 @@ class Verbs(RuleBasedStateMachine):
         self.known: dict[str, Known] = {}
         self.runs: list[Run] = []
         self.history: dict[str, dict[int, OutcomeKind | None]] = {}
+        self.accepted: dict[int, Accepted] = {}
         self.pushes = 0
         self.reopen()
 
@@ -314,6 +316,25 @@ class Verbs(RuleBasedStateMachine):
         if job.state is State.PENDING and settlement.due_at is not None:
             job.due_at = settlement.due_at
 
+    @rule(pick=PICK, ms=st.integers(0, 9), again=st.booleans())
+    @precondition(lambda self: self.runs)
+    def accept(self, pick: int, ms: int, *, again: bool) -> None:
+        """A handler takes a run on, or calls for more time, in time or late."""
+        run = self.runs[-1 - min(pick % 8, len(self.runs) - 1)]
+        deadline_at = self.now + ms
+        is_open = self.history.get(run.job.id, {}).get(run.id, "gone") is None
+        if again:
+            done = self.do(self.store.extend(run, deadline_at))
+            is_open = is_open and self.known[run.job.id].run_id == run.id
+            before = self.accepted.get(run.id)
+            found = Accepted(run, deadline_at, None if before is None else before.status)
+        else:
+            found = Accepted(run, deadline_at, 202)
+            done = self.do(self.store.accept(found))
+        assert done == is_open
+        if is_open:
+            self.accepted[run.id] = found
+
     @rule(pick=PICK)
     @precondition(lambda self: self.known)
     def cancel(self, pick: int) -> None:
@@ -419,17 +440,28 @@ class Verbs(RuleBasedStateMachine):
         self.do(self.opened.aclose())
         self.reopen()
         orphans = self.do(self.store.orphans(START))
-        owned = {run.id for run in orphans}
+        waiting = self.still_accepted()
+        owned = {run.id for run in orphans} | set(waiting)
         for runs in self.history.values():
             lost = [run for run, outcome in runs.items() if outcome is None and run not in owned]
             runs.update(dict.fromkeys(lost, OutcomeKind.INTERRUPTED))
-        running = [job_id for q in ("q", "r") for job_id in self.of(q, State.RUNNING, None)]
+        running = [
+            job_id
+            for q in ("q", "r")
+            for job_id in self.of(q, State.RUNNING, None)
+            if self.known[job_id].run_id not in waiting
+        ]
         assert sorted(run.job.id for run in orphans) == sorted(running)
         for run in orphans:
             place = next(n for n, known in enumerate(self.runs) if known.id == run.id)
             self.runs.append(self.runs.pop(place))
             assert self.known[run.job.id].run_id == run.id
             self.settle(pick=0, end="interrupt")
+
+    def still_accepted(self) -> dict[int, Accepted]:
+        """The open runs that were accepted."""
+        open_runs = {n for runs in self.history.values() for n, end in runs.items() if end is None}
+        return {n: one for n, one in sorted(self.accepted.items()) if n in open_runs}
 
     # -- what must always hold ---------------------------------------------------------------
 
@@ -441,6 +473,14 @@ class Verbs(RuleBasedStateMachine):
         found = {job.id: _seen(job) for job in [*unfinished, *finished]}
         assert len(found) == len(unfinished) + len(finished)
         assert found == {job_id: _expected(job) for job_id, job in self.known.items()}
+
+    @invariant()
+    def what_is_accepted_is_found_again(self) -> None:
+        found = self.do(self.store.accepted())
+        expected = self.still_accepted().values()
+        assert [(one.run.id, one.deadline_at, one.status) for one in found] == [
+            (one.run.id, one.deadline_at, one.status) for one in expected
+        ]
 
     @invariant()
     def counts_are_right(self) -> None:

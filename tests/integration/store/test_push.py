@@ -8,7 +8,17 @@ from types import MappingProxyType
 import pytest
 
 from lq.daemon.store import Store
-from lq.model import ById, ByKey, Firing, JobFilter, NewJob, PushOutcome, RetryPolicy, State
+from lq.model import (
+    ById,
+    ByKey,
+    Completion,
+    Firing,
+    JobFilter,
+    NewJob,
+    PushOutcome,
+    RetryPolicy,
+    State,
+)
 from tests.clock import START
 from tests.support.jobs import FAR, all_of, assert_counts, claim, new_job, succeed
 
@@ -29,6 +39,7 @@ FULL = new_job(
     expires_at=START + 99,
     labels=("a", "b-c"),
     validate=False,
+    completion=Completion.CALLBACK,
     traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     tracestate="vendor=1",
     firing=Firing("sch_full", START - 1, missed=3),

@@ -17,6 +17,7 @@ from lq.daemon.store import Store
 from lq.errors import KeyExists, StorageFull, ValidationError
 from lq.model import (
     ById,
+    Completion,
     IfExists,
     LastJob,
     Misfire,
@@ -66,6 +67,7 @@ FULL = new_schedule(
         expires_at=4,
         labels=("a", "b-c"),
         validate=False,
+        completion=Completion.CALLBACK,
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         tracestate="vendor=1",
     ),

@@ -121,7 +121,7 @@ def damaged(folder: Path, copy: Path) -> bool:
     with closing(sqlite3.connect(copy / "lq.db")) as connection:
         try:
             return connection.execute("PRAGMA quick_check").fetchall() != [("ok",)]
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter quotes the schema
             return True
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lq.daemon.store.lock import FolderLock
+from lq.daemon.store.lock import FileLock
 from lq.daemon.store.sqlite import open_store
 from lq.errors import InUse, StartError, StoreFailed
 from lq.model import ById
@@ -82,8 +82,12 @@ async def test_a_second_opener_is_refused_and_told_the_pid(tmp_path: Path, way: 
         pass
 
 
+def lock_of(folder: Path) -> FileLock:
+    return FileLock(folder / "lq.lock", guards=folder, hint="")
+
+
 def hold(folder: Path, held: Event, done: Event) -> None:
-    lock = FolderLock(folder)
+    lock = lock_of(folder)
     held.set()
     done.wait(10)
     lock.release()
@@ -160,9 +164,9 @@ async def test_one_that_cannot_be_opened(tmp_path: Path, name: str) -> None:
 async def test_who_holds_the_folder_need_not_be_written_down(tmp_path: Path) -> None:
     """A disk without room must not keep a daemon from starting."""
     with no_file_may_grow(beyond=0):
-        lock = FolderLock(tmp_path)
+        lock = lock_of(tmp_path)
         with pytest.raises(InUse, match="another process"):
-            FolderLock(tmp_path)
+            lock_of(tmp_path)
         lock.release()
 
 

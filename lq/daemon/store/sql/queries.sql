@@ -8,17 +8,17 @@
 -- Store new jobs.
 INSERT INTO jobs (seq, id, queue_id, key, state, created_at, not_before, due_at, expires_at,
                   expires_ms, target, method, headers, content_type, retry, timeout_ms, labels,
-                  validate, traceparent, tracestate, run_id)
-SELECT * FROM (VALUES :rows(21)) WHERE column1 IS NOT NULL;
+                  validate, traceparent, tracestate, run_id, callback)
+SELECT * FROM (VALUES :rows(22)) WHERE column1 IS NOT NULL;
 
 -- name: insert_fired_jobs
 -- Store new jobs of schedules, those skipped among them; one statement for all jobs would make
 -- each push a sixth dearer.
 INSERT INTO jobs (seq, id, queue_id, key, state, created_at, not_before, due_at, expires_at,
                   expires_ms, target, method, headers, content_type, retry, timeout_ms, labels,
-                  validate, traceparent, tracestate, run_id, schedule_id, fire_at, missed,
+                  validate, traceparent, tracestate, run_id, callback, schedule_id, fire_at, missed,
                   finished_at, error)
-SELECT * FROM (VALUES :rows(26)) WHERE column1 IS NOT NULL;
+SELECT * FROM (VALUES :rows(27)) WHERE column1 IS NOT NULL;
 
 -- name: insert_payloads
 -- Store the bodies of new jobs.
@@ -45,7 +45,7 @@ SELECT 1 FROM jobs WHERE queue_id = :queue AND key = :key AND run_id IS NOT NULL
 UPDATE jobs SET not_before = :not_before, due_at = :due_at, expires_at = :expires_at,
     expires_ms = :expires_ms, target = :target, method = :method, headers = :headers,
     content_type = :content_type, retry = :retry, timeout_ms = :timeout_ms, labels = :labels,
-    validate = :validate,
+    validate = :validate, callback = :callback,
     traceparent = :traceparent, tracestate = :tracestate,
     failures = 0, interruptions = 0, last_status = NULL, error = NULL
 WHERE seq = :seq AND state = 'PENDING';
@@ -62,7 +62,7 @@ SELECT json_group_array(json_array(
     seq, id, queue, state, created_at, not_before, due_at, target, method, retry, timeout_ms,
     key, headers, content_type, labels, validate, failures, interruptions, run_id, last_status,
     error, expires_at, finished_at, traceparent, tracestate, schedule_id, fire_at, missed,
-    queue_id,
+    callback, queue_id,
     CASE WHEN length(body) <= :inline THEN hex(body) END))
 FROM (
     SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
@@ -136,9 +136,11 @@ FROM v WHERE jobs.seq = v.seq AND jobs.run_id = v.run AND jobs.state = 'CANCELLE
 SELECT id FROM jobs WHERE queue_id = :queue AND key = :key AND state = 'PENDING';
 
 -- name: lost_runs
--- The calls of cancelled jobs that the last daemon did not see the end of.
+-- The calls of cancelled jobs that the last daemon did not see the end of, but for those whose
+-- handler may call back still.
 SELECT u.job_seq, u.id FROM runs u JOIN jobs j ON j.seq = u.job_seq
-WHERE u.ended_at IS NULL AND u.id < :first_run AND j.state = 'CANCELLED';
+WHERE u.ended_at IS NULL AND u.id < :first_run AND u.deadline_at IS NULL
+  AND j.state = 'CANCELLED';
 
 -- name: close_lost_run
 -- End a run that nobody saw the end of.
@@ -147,11 +149,33 @@ UPDATE runs SET ended_at = :now, outcome = 'interrupted',
 WHERE id = :run AND ended_at IS NULL;
 
 -- name: orphans
--- What was running when the last daemon ended.
+-- What was called when the last daemon ended, and not accepted yet.
 SELECT r.*, p.body, u.started_at FROM runs u
 JOIN job_rows r ON r.seq = u.job_seq AND r.run_id = u.id
 JOIN payloads p ON p.job_seq = r.seq
-WHERE u.ended_at IS NULL ORDER BY r.due_at, r.seq;
+WHERE u.ended_at IS NULL AND u.deadline_at IS NULL ORDER BY r.due_at, r.seq;
+
+-- name: accept_run
+-- Note that the handler of an open run has taken the job on, and by when it has to call back.
+UPDATE runs SET started_at = :started_at, deadline_at = :deadline_at, status = :status
+WHERE id = :run AND ended_at IS NULL;
+
+-- name: extend_run
+-- Give the handler of an open run more time, if its job is still wanted.
+UPDATE runs SET started_at = :started_at, deadline_at = :deadline_at
+WHERE id = :run AND ended_at IS NULL
+  AND EXISTS (SELECT 1 FROM jobs j WHERE j.seq = runs.job_seq AND j.run_id = runs.id
+              AND j.state = 'RUNNING');
+
+-- name: accepted_runs
+-- The open runs whose handlers have taken the job on, wanted still or not.
+SELECT r.*, NULL, u.id, u.started_at, u.deadline_at, u.status
+FROM runs u JOIN job_rows r ON r.seq = u.job_seq
+WHERE u.ended_at IS NULL AND u.deadline_at IS NOT NULL ORDER BY u.id;
+
+-- name: callback_key
+-- What the tokens of callbacks are made with.
+SELECT key FROM callback_key;
 
 -- name: put_process
 -- Write down which process a run is.

@@ -1,0 +1,183 @@
+"""What every lq is made of, as a daemon or inside an application: built, run, stopped in order.
+
+Owns the composition of the parts that know neither HTTP nor the process they are in, and the one
+TaskGroup. What jobs are delivered to, and who says whether it may be called, are handed in.
+Decides nothing about jobs.
+
+Invariant: the order of a stop. First nothing new comes in, then runs end or are given back, then
+what was written is committed; whoever opened the store closes it after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from lq.backoff import Curve
+from lq.clock import Clock
+from lq.config import Config
+from lq.daemon.alerts import Alerts
+from lq.daemon.callbacks import Callbacks
+from lq.daemon.dispatcher import Admission, Dispatcher, Target
+from lq.daemon.engine import Engine
+from lq.daemon.events import Events
+from lq.daemon.firer import Firer
+from lq.daemon.lanes import Lanes
+from lq.daemon.resolve import Resolver
+from lq.daemon.scheduler import Scheduler, Timer
+from lq.daemon.secret import Ring
+from lq.daemon.store import Store
+from lq.daemon.targets.scriptlet import ScriptletTarget
+from lq.daemon.waiting import ReturnAddress, Waiting
+from lq.scriptlets import Registry
+
+Service = Callable[[], Coroutine[Any, Any, None]]
+"""What runs until it is cancelled."""
+
+
+class Core:
+    """The verbs, the events and the runs of an lq that is at work."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        events: Events,
+        dispatcher: Dispatcher,
+        waiting: Waiting,
+        claim: Callable[[], None],
+    ) -> None:
+        self.engine = engine
+        self.events = events
+        self.dispatcher = dispatcher
+        self.waiting = waiting
+        self._claim = claim
+
+    @contextlib.asynccontextmanager
+    async def claiming(self, drain_timeout_ms: int) -> AsyncIterator[None]:
+        """Start jobs while this is open; then refuse what is new and drain, at once on an error."""
+        self._claim()
+        try:
+            yield
+        except BaseException:
+            # Give the calls back before their connections go: it is not their fault.
+            self.dispatcher.cut()
+            await self.dispatcher.drain(0)
+            raise
+        self.engine.stop()
+        await self.dispatcher.drain(drain_timeout_ms)
+
+
+@contextlib.asynccontextmanager
+async def at_work(
+    config: Config,
+    *,
+    clock: Clock,
+    store: Store,
+    target: Target,
+    admission: Admission,
+    spell: Callable[[str], str],
+    address: ReturnAddress,
+    host: str,
+    scriptlets: Registry | None = None,
+    local: ScriptletTarget | None = None,
+    ring: Ring | None = None,
+    load_config: Callable[[], Config] | None = None,
+    prepare: Callable[[Config], Callable[[], None]] = lambda _: lambda: None,
+    beside: Mapping[str, Service] = MappingProxyType({}),
+) -> AsyncIterator[Core]:
+    """The core, at work while the context is open; jobs start while it is `claiming`.
+
+    Shape: `spell` gives a target's one spelling, or raises. `ring` are the signing secrets, if
+    anything is signed. `load_config` reads the configuration again for a reload, and `prepare`
+    makes ready what follows from it. `beside` are services of the caller's, by name, that may use
+    the core once it is there. `host` is what alerts call this machine. `scriptlets` may be run, and
+    `local` runs them; there are none if it is not said. Raises: StartError (in a
+    group, when it comes from a service that died on the way).
+    """
+    scheduler = Scheduler(clock, store, config.history.keep_ms)
+    events = Events()
+    claimable = asyncio.Event()
+    lanes = Lanes(
+        config.dispatch.concurrency,
+        config.dispatch.queue_concurrency,
+        wake=claimable.set,
+        set_timer=lambda queue, due_at: scheduler.at(Timer.LANE, due_at, queue),
+    )
+    waiting = Waiting(await store.callback_key(), address, lanes, clock)
+    retry = config.retry
+    dispatcher = Dispatcher(
+        store=store,
+        lanes=lanes,
+        endpoints=admission,
+        target=target,
+        waiting=waiting,
+        events=events,
+        clock=clock,
+        curve=Curve(retry.base_ms, retry.factor, retry.cap_ms, retry.jitter),
+        deadline_ms=config.validate.deadline_ms,
+        chance=random.SystemRandom().random,
+        expect_expiry=scheduler.expect_expiry,
+        wake=claimable,
+    )
+    scriptlets = scriptlets or Registry({})
+    resolver = Resolver(config, spell, address, scriptlets, os.urandom)
+    firer = Firer(
+        store=store,
+        clock=clock,
+        resolver=resolver,
+        lanes=lanes,
+        scheduler=scheduler,
+        events=events,
+    )
+    alerts = Alerts(
+        store=store,
+        clock=clock,
+        make=resolver.scheduled,
+        tell=firer.tell,
+        redactions=resolver.redactions,
+        host=host,
+    )
+    callbacks = Callbacks(store=store, waiting=waiting, dispatcher=dispatcher, clock=clock)
+    engine = Engine(
+        config=config,
+        ring=ring,
+        store=store,
+        clock=clock,
+        events=events,
+        lanes=lanes,
+        scheduler=scheduler,
+        endpoints=admission,
+        dispatcher=dispatcher,
+        resolver=resolver,
+        firer=firer,
+        alerts=alerts,
+        callbacks=callbacks,
+        scriptlets=scriptlets,
+        local=local or ScriptletTarget(scriptlets.find, store.put_process),
+        load_config=load_config or (lambda: config),
+        prepare=prepare,
+    )
+    scheduler.lane_is_due = lanes.timer
+    scheduler.pause_is_over = engine.resume
+    scheduler.schedules_are_due = firer.wake
+    scheduler.mark_time = firer.mark_time
+    async with asyncio.TaskGroup() as services:
+        tasks = [services.create_task(store.run(), name="store")]
+        await engine.start()
+        tasks.append(services.create_task(scheduler.run(), name="scheduler"))
+        tasks.append(services.create_task(firer.run(), name="schedules"))
+        tasks.append(services.create_task(alerts.run(), name="alerts"))
+        tasks += [services.create_task(run(), name=name) for name, run in beside.items()]
+
+        def claim() -> None:
+            tasks.append(services.create_task(dispatcher.run(), name="dispatcher"))
+            tasks.append(services.create_task(callbacks.run(), name="callbacks"))
+
+        yield Core(engine, events, dispatcher, waiting, claim)
+        for task in tasks:
+            task.cancel()
