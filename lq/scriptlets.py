@@ -8,6 +8,7 @@ folders above it: nobody else can have lq run something.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ROOT: Final = 0
 _SCRIPT: Final = b"#!"
 _PROGRAM: Final = b"\x7fELF"
+_MOST_LINKS: Final = 40
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -87,13 +89,14 @@ def refusal(scriptlet: Scriptlet) -> str | None:
 
     Shape: begins with "exec: " and, where the system has a word for it, that word.
     """
-    program = found(scriptlet.command[0], scriptlet.env.get("PATH", PATH))
+    path = scriptlet.env.get("PATH", PATH)
+    program = found(scriptlet.command[0], path)
     if program is None:
-        return f"exec: ENOENT {scriptlet.command[0]} is not in {scriptlet.env.get('PATH', PATH)}"
-    return _unfit(Path(program))
+        return f"exec: ENOENT {scriptlet.command[0]} is not in {path}"
+    return _unfit(Path(program), path)
 
 
-def _unfit(program: Path) -> str | None:
+def _unfit(program: Path, path: str) -> str | None:
     """What is wrong with a program, the interpreter that its first line names included."""
     try:
         if why := _open_to_others(program):
@@ -105,43 +108,78 @@ def _unfit(program: Path) -> str | None:
             return f"exec: EACCES {program} is not a file"
         if not mode & 0o111:
             return f"exec: EACCES {program} is not executable (chmod +x)"
-        return _without_interpreter(program)
+        with program.open("rb") as file:
+            head = file.read(256)
     except FileNotFoundError:
         return f"exec: ENOENT {program} is not there"
     except OSError as error:
         return f"exec: {program}: {error.strerror}"
+    return _without_interpreter(program, head, path)
 
 
-def _without_interpreter(program: Path) -> str | None:
-    try:
-        with program.open("rb") as file:
-            head = file.read(256)
-    except PermissionError:
-        return None  # it may be run without being read, if it is no script
+def _without_interpreter(program: Path, head: bytes, path: str) -> str | None:
+    """What is wrong with what a program is run by, if it is a script.
+
+    Shape: `#!/usr/bin/env NAME` is run by the first NAME in `path`.
+    """
     if head.startswith(_PROGRAM):
         return None
     if not head.startswith(_SCRIPT):
         return f"exec: ENOEXEC {program} is no program, and its first line names no interpreter"
-    words = head.split(b"\n", 1)[0].removeprefix(_SCRIPT).split()
-    interpreter = os.fsdecode(words[0]) if words else ""
-    if not Path(interpreter).is_file():
-        return f"exec: ENOENT {program} asks for {interpreter or 'nothing'}, which is not there"
+    words = [os.fsdecode(word) for word in head.split(b"\n", 1)[0][len(_SCRIPT) :].split()]
+    named = [words[0]] if words else []
+    if named and Path(words[0]).name == "env":
+        named += [word for word in words[1:] if not word.startswith("-") and "=" not in word][:1]
+    for name in named or [""]:
+        interpreter = found(name, path)
+        if interpreter is None or not Path(interpreter).is_file():
+            return f"exec: ENOENT {program} asks for {name or 'nothing'}, which is not there"
+        if why := _open_to_others(Path(interpreter)):
+            return f"exec: {why}, and runs {program}"
     return None
 
 
 def _open_to_others(program: Path) -> str | None:
-    """Who else than root and lq's own user could change a file, or put another in its place."""
+    """Who else than root and lq's own user could change a file, or put another in its place.
+
+    Each folder and each link on the way to it is looked at, as the system would walk there.
+    """
     trusted = {_ROOT, os.geteuid()}
-    for path in (program, program.resolve(strict=True)):
-        for one in (path.absolute(), *path.absolute().parents):
-            found = one.stat()
-            if found.st_uid not in trusted:
-                return f"EPERM {one} belongs to user {found.st_uid}, who could change what is run"
-            sticky_folder = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-            writable = found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid != _ROOT)
-            if writable and not (sticky_folder and one != program):
-                return f"EPERM {one} can be written by others (chmod go-w)"
+    for one, found in _way(program.absolute()):
+        if found.st_uid not in trusted:
+            return f"EPERM {one} belongs to user {found.st_uid}, who could change what is run"
+        if stat.S_ISLNK(found.st_mode):
+            continue  # it has no mode of its own; its folder says who may put another there
+        writable = found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid != _ROOT)
+        # In a folder such as /tmp only the owner of a file can take it away.
+        sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+        if writable and not sticky:
+            return f"EPERM {one} can be written by others (chmod go-w)"
     return None
+
+
+def _way(program: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """All that the system looks at on the way to a file, links not followed. Raises: OSError."""
+    here, ahead = Path("/"), list(reversed(program.parts[1:]))
+    yield here, here.lstat()
+    links = 0
+    while ahead:
+        part = ahead.pop()
+        if part == "..":
+            here = here.parent
+            continue
+        one = here / part
+        found = one.lstat()
+        yield one, found
+        if not stat.S_ISLNK(found.st_mode):
+            here = one
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        target = one.readlink()
+        here = Path("/") if target.is_absolute() else here
+        ahead += reversed([part for part in target.parts if part != "/"])
 
 
 class Registry:

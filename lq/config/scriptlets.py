@@ -66,15 +66,15 @@ def survey(source: Source) -> list[Finding]:
     where = source.where
     if not isinstance(value, dict):
         read_scriptlets(value, where, None)
-    return list(_findings(value, where, source.path.absolute().parent / FOLDER))
+    folder = source.path.absolute().parent / FOLDER
+    return [*_findings(value, where, folder), *_almost(folder)]
 
 
 def _findings(value: Mapping[str, Any], where: Where, folder: Path | None) -> Iterator[Finding]:
     places: dict[str, str] = {}
     readers = [(name, partial(_of_table, name, table, where)) for name, table in value.items()]
     for path in _programs(folder):
-        name = path.name.split(".")[0] if path.suffix else path.name
-        readers.append((name, partial(_of_file, name, path)))
+        readers.append((path.stem, partial(_of_file, path.stem, path)))
     for name, read in readers:
         try:
             scriptlet = read()
@@ -123,6 +123,20 @@ def _programs(folder: Path | None) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if not path.name.startswith(".") and path.is_file() and os.access(path, os.X_OK):
             yield path
+
+
+def _almost(folder: Path) -> Iterator[Finding]:
+    """The files of the folder that were meant to be scriptlets, as far as can be told."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith("."):
+            continue
+        if not path.exists():
+            yield Finding(path.stem, str(path), f"{path}: leads to nothing", None)
+        elif path.is_file() and not os.access(path, os.X_OK):
+            with path.open("rb") as file:
+                if file.read(2) == b"#!":
+                    fault = f"{path}: is not executable, and so no scriptlet (chmod +x)"
+                    yield Finding(path.stem, str(path), fault, None)
 
 
 def _of_file(name: str, path: Path) -> Scriptlet:

@@ -17,7 +17,18 @@ from .shell import piped, typed
 
 COMMANDS = {
     *("serve", "push", "items", "history", "schedules", "cron", "apply"),
-    *("queues", "alerts", "tokens", "secret", "import", "service", "doctor", "version"),
+    *(
+        "queues",
+        "alerts",
+        "run",
+        "scriptlets",
+        "tokens",
+        "secret",
+        "import",
+        "service",
+        "doctor",
+        "version",
+    ),
 }
 
 LOADED = """

@@ -255,3 +255,6 @@ def test_a_number_that_was_given_again_is_nobodys_business(lq: Daemon) -> None:
     lq.start()
     assert json.loads(lq.cli("items", "show", item["id"], "--json").stdout)["state"] == "RUNNING"
     wait_until(lambda: not alive(pid))  # by what its environment says
+    lq.client.cancel(item["id"])
+    wait_until(lambda: len(lq.client.attempts(item["id"])) == 2)
+    assert lq.stop().code == 0

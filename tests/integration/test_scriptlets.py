@@ -528,3 +528,31 @@ async def test_a_process_that_stops_itself_is_ended_all_the_same(bench: Bench) -
     async with bench.serving():
         job, _ = await bench.done(timeout_ms=300)
         assert job.error == "timeout: it ran for more than 300ms; ended by SIGKILL"
+
+
+async def test_one_that_is_cancelled_before_it_began_does_nothing(bench: Bench) -> None:
+    bench.program("time.sleep(600)", kill_after_ms=100)
+    async with bench.serving() as daemon:
+        jobs = [await bench.push(queue=f"q{n}") for n in range(20)]
+        for job in jobs:
+            await daemon.engine.cancel(ById(job.id))
+
+        async def ended(job: Job) -> bool:
+            attempts = await daemon.engine.attempts(ById(job.id))
+            return all(one.ended_at is not None for one in attempts)
+
+        for job in jobs:
+            await eventually(lambda job=job: ended(job))  # type: ignore[misc]
+
+        async def settled() -> bool:
+            await daemon.engine.queues()
+            return daemon.in_flight == 0
+
+        await eventually(settled)
+
+
+async def test_a_user_that_is_gone_is_said(bench: Bench) -> None:
+    bench.program("", user="nobody-any-more")
+    async with bench.serving():
+        job, _ = await bench.done()
+        assert job.error == "exec: there is no user nobody-any-more on this machine any more"

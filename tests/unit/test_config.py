@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lq.config import Config, Limits, Tls, load
+from lq.config.scriptlets import KEYS as SCRIPTLET_KEYS
 from lq.errors import ConfigError
 from lq.model import QueueSettings, RetryPolicy
 
@@ -75,9 +78,11 @@ def test_nothing_configured_gives_the_defaults(nothing: Config) -> None:
 
 
 def uncommented() -> str:
-    """The example with each of its keys uncommented."""
-    key = re.compile(r"^# (\w+ = |\[queues|\[\[(schedules|alerts))", re.MULTILINE)
-    return key.sub(r"\1", EXAMPLE.read_text(encoding="utf-8"))
+    """The example with each of its keys uncommented; only root can run things as others."""
+    key = re.compile(r"^# (\w+ = |\[queues|\[scriptlets|\[\[(schedules|alerts))", re.MULTILINE)
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    text = EXAMPLE.read_text(encoding="utf-8").replace('user = "backup"', f'user = "{me}"')
+    return key.sub(r"\1", text)
 
 
 def test_the_example_changes_nothing(nothing: Config, load_text: Load) -> None:
@@ -86,12 +91,14 @@ def test_the_example_changes_nothing(nothing: Config, load_text: Load) -> None:
 
 def test_the_example_shows_the_defaults(load_text: Load) -> None:
     shown = load_text(uncommented())
-    assert replace(shown, path=None, queues={}, schedules=(), alerts=()) == defaults(shown.origin)
+    nothing: dict[str, Any] = {"queues": {}, "schedules": (), "scriptlets": {}, "alerts": ()}
+    assert replace(shown, path=None, **nothing) == defaults(shown.origin)
 
 
 def test_the_example_shows_each_key(nothing: Config, load_text: Load) -> None:
     document = tomllib.loads(uncommented())
     queue = document.pop("queues")["mail"]
+    scriptlet = document.pop("scriptlets")["backup"]
     (schedule,), (alert,) = document.pop("schedules"), document.pop("alerts")
     shown = {
         f"{table}.{key}" if isinstance(value, dict) else table
@@ -103,6 +110,7 @@ def test_the_example_shows_each_key(nothing: Config, load_text: Load) -> None:
     assert None not in _members(load_text(uncommented()).queues["mail"])
     assert schedule.keys() == SCHEDULE_KEYS
     assert alert.keys() == ALERT_KEYS
+    assert set(scriptlet) == set(SCRIPTLET_KEYS)
 
 
 def _members(settings: QueueSettings) -> list[object]:

@@ -157,8 +157,11 @@ class Store(Protocol):
         that were accepted are neither: their handlers may call back still.
         """
 
-    async def put_process(self, run_id: int, process: Process) -> None:
-        """Write down which process a run is, before that does anything."""
+    async def put_process(self, run_id: int, process: Process) -> bool:
+        """Write down which process a run is, before that does anything.
+
+        False when the job does not belong to the run any more; then it must do nothing.
+        """
 
     async def processes(self) -> list[tuple[str, Process]]:
         """The processes of runs that have not ended, each with the id of its job, at boot."""

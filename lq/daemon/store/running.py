@@ -94,9 +94,9 @@ def orphans(fetch: Fetch) -> list[Run]:
     ]
 
 
-def put_process(tx: Transaction, run: int, process: Process) -> None:
-    """Write down which process a run is."""
-    tx.change("put_process", run=run, **msgspec.structs.asdict(process))
+def put_process(tx: Transaction, run: int, process: Process) -> bool:
+    """Write down which process a run is; whether its job is wanted still."""
+    return tx.change("put_process", run=run, **msgspec.structs.asdict(process)) > 0
 
 
 def processes(fetch: Fetch) -> list[tuple[str, Process]]:

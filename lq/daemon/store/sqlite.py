@@ -129,8 +129,8 @@ class SqliteStore:
         # Read beside the writer, who may have to wait for another process.
         return await self._ask(running.orphans)
 
-    async def put_process(self, run_id: int, process: Process) -> None:
-        await self._do(running.put_process, run_id, process)
+    async def put_process(self, run_id: int, process: Process) -> bool:
+        return await self._do(running.put_process, run_id, process)
 
     async def processes(self) -> list[tuple[str, Process]]:
         return await self._ask(running.processes)

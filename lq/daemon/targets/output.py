@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-_MOST_ENDED: Final = 64
+_MOST_ENDED_BYTES: Final = 8 << 20
 
 
 class Kept:
@@ -53,6 +55,11 @@ class Kept:
     def text(self) -> bytes:
         """All that is kept."""
         return self.read(0)[0]
+
+    @property
+    def kept(self) -> int:
+        """How many bytes are kept."""
+        return len(self._head) + len(self._tail)
 
     @property
     def cut(self) -> bool:
@@ -102,18 +109,19 @@ class Logs:
         self._running: dict[tuple[str, int], Log] = {}
         self._ended: OrderedDict[tuple[str, int], Log] = OrderedDict()
 
-    def open(self, job_id: str, attempt: int, most: int) -> Log:
-        """The log of a run that begins."""
-        log = self._running[job_id, attempt] = Log(most)
-        return log
-
-    def close(self, job_id: str, attempt: int) -> None:
-        """The run has ended; whoever follows may still read to its end."""
-        log = self._running.pop((job_id, attempt))
-        log.end()
-        self._ended[job_id, attempt] = log
-        if len(self._ended) > _MOST_ENDED:
-            self._ended.popitem(last=False)
+    @contextmanager
+    def open(self, job_id: str, attempt: int, most: int) -> Iterator[Log]:
+        """The log of a run, which ends with the context; who follows may read on to its end."""
+        key = job_id, attempt
+        log = self._running[key] = Log(most)
+        try:
+            yield log
+        finally:
+            del self._running[key]
+            log.end()
+            self._ended[key] = log
+            while sum(one.both.kept for one in self._ended.values()) > _MOST_ENDED_BYTES:
+                self._ended.popitem(last=False)
 
     def find(self, job_id: str, attempt: int) -> Log | None:
         """The log of an attempt, while it is remembered here."""

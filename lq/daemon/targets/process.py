@@ -53,9 +53,9 @@ class Child:
         The payload is a file on its stdin: nobody has to read it for the rest to go on.
         """
         ours, theirs = socket.socketpair()
-        try:
-            with _file(payload) as stdin:
-                process = await asyncio.to_thread(
+        with theirs, _file(payload) as stdin:
+            starting = asyncio.ensure_future(
+                asyncio.to_thread(
                     subprocess.Popen,
                     [sys.executable, "-I", "-S", _LAUNCH, str(theirs.fileno())],
                     stdin=stdin,
@@ -65,11 +65,18 @@ class Child:
                     start_new_session=True,
                     env={},
                 )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
+            )
+            try:
+                process = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                # The thread goes on, with the files that are open here: it has to be waited for.
+                ours.close()
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread((await starting).communicate)
+                raise
+            except BaseException:
+                ours.close()
+                raise
         ours.setblocking(False)
         return cls(process, ours)
 

@@ -19,7 +19,7 @@ import pwd
 import re
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from lq.daemon.targets.http import printable
 from lq.daemon.targets.output import Log, Logs
@@ -49,9 +49,11 @@ class ScriptletTarget:
     def __init__(
         self,
         find: Callable[[str], Scriptlet | None],
-        remember: Callable[[int, Process], Awaitable[None]],
+        remember: Callable[[int, Process], Awaitable[bool]],
     ) -> None:
-        """Shape: `remember` writes down which process a run is, before it runs anything."""
+        """Shape: `remember` writes down which process a run is, before it runs anything, unless
+        the run is not wanted any more.
+        """
         self._find = find
         self._remember = remember
         self._stops: dict[str, asyncio.Event] = {}
@@ -59,23 +61,27 @@ class ScriptletTarget:
 
     async def deliver(self, run: Run) -> Outcome:
         """Run the scriptlet of a run, and say what came of it."""
-        name = name_of(run.job.target)
-        scriptlet = None if name is None else self._find(name)
-        if scriptlet is None:
-            return _failed(f"exec: ENOENT lq.toml has no scriptlet {name}")
-        if reason := await asyncio.to_thread(refusal, scriptlet):
-            return _failed(reason)
+        job = run.job
+        # From the first moment on: who cancels it must not find that nothing runs yet.
+        stop = self._stops[job.id] = asyncio.Event()
         try:
-            child = await Child.spawn(run.job.payload or b"")
+            name = name_of(job.target)
+            scriptlet = None if name is None else self._find(name)
+            if scriptlet is None:
+                return _failed(f"exec: ENOENT lq.toml has no scriptlet {name}")
+            if reason := await asyncio.to_thread(refusal, scriptlet):
+                return _failed(reason)
+            user, fault = _user_of(scriptlet)
+            if fault is not None:
+                return _failed(fault)
+            child = await Child.spawn(job.payload or b"")
         except OSError as error:
             return _without(error)
-        stop = self._stops[run.job.id] = asyncio.Event()
-        log = self.logs.open(run.job.id, run.job.attempt, scriptlet.max_output)
-        try:
-            return await self._run(run, scriptlet, child, log, stop)
+        else:
+            with self.logs.open(job.id, job.attempt, scriptlet.max_output) as log:
+                return await self._run(_Task(run, scriptlet, user, child, stop), log)
         finally:
-            del self._stops[run.job.id]
-            self.logs.close(run.job.id, run.job.attempt)
+            del self._stops[job.id]
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -97,58 +103,69 @@ class ScriptletTarget:
         )
         return sum(found)
 
-    async def _run(
-        self, run: Run, scriptlet: Scriptlet, child: Child, log: Log, stop: asyncio.Event
-    ) -> Outcome:
+    async def _run(self, task: _Task, log: Log) -> Outcome:
+        run, child = task.run, task.child
         try:
-            await self._remember(run.id, child.identity)
+            wanted = await self._remember(run.id, child.identity)
         except (StorageFull, Unavailable) as error:
             await child.abandon()
             return Outcome(kind=OutcomeKind.INTERRUPTED, error=error.message)
         except asyncio.CancelledError:
-            await child.abandon()
+            await _through(child.abandon(), child)
             raise
+        if not wanted:
+            await child.abandon()
+            return _failed("cancelled before it began")
         try:
             await child.pump(lambda data, stderr: log.add(data, stderr=stderr))
-            ended = await self._until_it_ends(run, scriptlet, child, stop)
+            ended = await _until_it_ends(task)
         except ExecFailed as error:
             await child.exited()
             await child.end(_marker(run.job.id))
             return _failed(f"exec: {printable(str(error))}")
         except BaseException:
             # A stop of lq: the run is given back, and nothing of it may go on.
-            await _through(child.terminate(scriptlet.kill_after_ms / 1000), child)
+            await _through(child.terminate(task.scriptlet.kill_after_ms / 1000), child)
             await _through(child.end(_marker(run.job.id)), child)
             raise
         await child.end(_marker(run.job.id))
         assert child.code is not None
         return _outcome(child.code, log, ended)
 
-    async def _until_it_ends(
-        self, run: Run, scriptlet: Scriptlet, child: Child, stop: asyncio.Event
-    ) -> str | None:
-        """Let it run until it ends or has to; why it had to."""
-        user = None if scriptlet.user is None else pwd.getpwnam(scriptlet.user)
-        environ = _environ(run, scriptlet, user)
-        await child.begin(scriptlet.command, environ, **_settings(scriptlet, user))
-        exiting = asyncio.ensure_future(child.exited())
-        stopping = asyncio.ensure_future(stop.wait())
-        try:
-            await asyncio.wait(
-                {exiting, stopping},
-                timeout=run.job.timeout_ms / 1000,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if exiting.done():
-                return None
-            why = "cancelled" if stopping.done() else "timeout"
-            number = await child.terminate(scriptlet.kill_after_ms / 1000)
-        finally:
-            exiting.cancel()
-            stopping.cancel()
-        if why == "timeout":
-            why = f"timeout: it ran for more than {format_duration(run.job.timeout_ms)}"
-        return f"{why}; ended by {number.name}"
+
+class _Task(NamedTuple):
+    """A run and the process that carries it out. Shape: `user` is whom it runs as, if not lq's."""
+
+    run: Run
+    scriptlet: Scriptlet
+    user: pwd.struct_passwd | None
+    child: Child
+    stop: asyncio.Event
+
+
+async def _until_it_ends(task: _Task) -> str | None:
+    """Let it run until it ends or has to; why it had to. Raises: ExecFailed."""
+    run, scriptlet, child = task.run, task.scriptlet, task.child
+    environ = _environ(run, scriptlet, task.user)
+    await child.begin(scriptlet.command, environ, **_settings(scriptlet, task.user))
+    exiting = asyncio.ensure_future(child.exited())
+    stopping = asyncio.ensure_future(task.stop.wait())
+    try:
+        await asyncio.wait(
+            {exiting, stopping},
+            timeout=run.job.timeout_ms / 1000,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if exiting.done():
+            return None
+        why = "cancelled" if stopping.done() else "timeout"
+        number = await child.terminate(scriptlet.kill_after_ms / 1000)
+    finally:
+        exiting.cancel()
+        stopping.cancel()
+    if why == "timeout":
+        why = f"timeout: it ran for more than {format_duration(run.job.timeout_ms)}"
+    return f"{why}; ended by {number.name}"
 
 
 async def _through(work: Awaitable[object], child: Child) -> None:
@@ -168,17 +185,34 @@ def _marker(job_id: str) -> str:
 
 def _environ(run: Run, scriptlet: Scriptlet, user: pwd.struct_passwd | None) -> Mapping[str, str]:
     """The whole environment of a run: nothing of lq's own comes with it."""
-    who = user or pwd.getpwuid(os.geteuid())
+    home, name = _who(user)
     return {
         "PATH": PATH,
-        "HOME": who.pw_dir,
-        "USER": who.pw_name,
-        "LOGNAME": who.pw_name,
+        "HOME": home,
+        "USER": name,
+        "LOGNAME": name,
         "SHELL": "/bin/sh",
         **{name: os.environ[name] for name in _INHERITED if name in os.environ},
         **scriptlet.env,
         **_metadata(run.job),
     }
+
+
+def _user_of(scriptlet: Scriptlet) -> tuple[pwd.struct_passwd | None, str | None]:
+    """Whom a scriptlet runs as, if not as lq's own user; or why that cannot be."""
+    if scriptlet.user is None:
+        return None, None
+    try:
+        return pwd.getpwnam(scriptlet.user), None
+    except KeyError:
+        return None, f"exec: there is no user {scriptlet.user} on this machine any more"
+
+
+def _who(user: pwd.struct_passwd | None) -> tuple[str, str]:
+    """Home and name of a user, or of lq's own, whom a container may not know by a name."""
+    with contextlib.suppress(KeyError):
+        user = user or pwd.getpwuid(os.geteuid())
+    return ("/", str(os.geteuid())) if user is None else (user.pw_dir, user.pw_name)
 
 
 def _metadata(job: Job) -> Mapping[str, str]:

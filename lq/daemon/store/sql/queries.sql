@@ -178,8 +178,11 @@ WHERE u.ended_at IS NULL AND u.deadline_at IS NOT NULL ORDER BY u.id;
 SELECT key FROM callback_key;
 
 -- name: put_process
--- Write down which process a run is.
-INSERT INTO processes (run_id, pid, started, boot) VALUES (:run, :pid, :started, :boot);
+-- Write down which process a run is, unless its job was cancelled.
+INSERT INTO processes (run_id, pid, started, boot)
+SELECT u.id, :pid, :started, :boot FROM runs u
+JOIN jobs j ON j.seq = u.job_seq AND j.run_id = u.id AND j.state = 'RUNNING'
+WHERE u.id = :run;
 
 -- name: open_processes
 -- The processes of runs that nobody has seen the end of.
