@@ -40,7 +40,7 @@ def run(
         typer.Option(metavar="DURATION", parser=common.duration, help="Of one attempt."),
     ] = None,
 ) -> None:
-    """Run a scriptlet now: prints what it writes, and exits with its code.
+    """Run a scriptlet now, show what it writes, exit as it does.
 
     It runs in the daemon, and goes on when this command is ended. A signal that ended it counts
     as 128 and its number.

@@ -234,13 +234,13 @@ def _drop_in(file: Path | None, run_as: str | None) -> str | None:
 
 def _users(file: Path) -> Iterator[str | None]:
     """As whom each scriptlet runs, None for lq's own user."""
+    from lq.config.scriptlets import survey
     from lq.paths import read_config
 
     source = read_config(str(file), {}) if file.exists() else None
-    tables = source.table.get("scriptlets", {}) if source else {}
-    yield from (table.get("user") for table in tables.values())
-    if (folder := file.parent / "scriptlets").is_dir():
-        yield from (None for path in folder.iterdir() if os.access(path, os.X_OK))
+    for found in survey(source) if source else ():
+        if found.scriptlet is not None:
+            yield found.scriptlet.user
 
 
 def _folder(*, user: bool, root: Path | None) -> Path:

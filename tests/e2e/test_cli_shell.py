@@ -16,19 +16,9 @@ from .process import LQ, Daemon, Ended, environment, run_lq
 from .shell import piped, typed
 
 COMMANDS = {
-    *("serve", "push", "items", "history", "schedules", "cron", "apply"),
-    *(
-        "queues",
-        "alerts",
-        "run",
-        "scriptlets",
-        "tokens",
-        "secret",
-        "import",
-        "service",
-        "doctor",
-        "version",
-    ),
+    *("serve", "push", "run", "items", "history", "schedules", "cron", "apply"),
+    *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
+    *("doctor", "version"),
 }
 
 LOADED = """
@@ -64,12 +54,14 @@ def test_help_lists_every_command_with_what_it_does(
 @pytest.mark.parametrize(
     ("group", "verbs"),
     [
-        ("items", {"ls", "show", "cancel", "reschedule", "run", "retry"}),
+        ("items", {"ls", "show", "logs", "cancel", "reschedule", "run", "retry"}),
         (
             "schedules",
             {"ls", "show", "add", "edit", "rm", "pause", "resume", "run", "next", "simulate"},
         ),
         ("queues", {"ls", "show", "pause", "resume"}),
+        ("scriptlets", {"ls", "show", "check"}),
+        ("alerts", {"ls", "test"}),
         ("tokens", {"create", "ls", "revoke"}),
         ("secret", {"show", "rotate", "revoke-old"}),
         ("import", {"crontab", "systemd-timer"}),
