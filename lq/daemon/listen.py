@@ -26,7 +26,7 @@ from lq.errors import InUse, StartError
 log = logging.getLogger(__name__)
 
 _BACKLOG: Final = 1024
-_HANDSHAKE_S: Final = 10.0
+HANDSHAKE_S: Final = 10.0
 # What a stop grants, once the calls have ended, to requests under way: a peer that sends its
 # body slowly, or does not read its answer, must not hold it up.
 _LAST_ANSWERS_S: Final = 1.0
@@ -142,7 +142,7 @@ class _TlsDoor:
                 lambda: served,
                 connection,
                 ssl=self._certificate.context,
-                ssl_handshake_timeout=_HANDSHAKE_S,
+                ssl_handshake_timeout=HANDSHAKE_S,
             )
         except OSError as error:
             served.leave()

@@ -10,15 +10,20 @@ import asyncio
 import logging
 import random
 import shutil
+import sqlite3
 import time
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lq.config import HistoryConfig
 from lq.daemon.main import Daemon
+from lq.daemon.store import Store
+from lq.daemon.store.database import open_database
+from lq.daemon.store.sqlite import JobBook, SqliteStore
 from lq.firing import times
 from lq.model import (
     Misfire,
@@ -333,20 +338,44 @@ def test_b9_an_unknown_zone_cannot_be_named(zones: Path) -> None:
         times("@daily", "Lq/Test", START, 1)
 
 
+class Weighed(JobBook):
+    """A Book that remembers the most jobs that one transaction has made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+
+    async def open_store(self, folder: Path) -> Store:
+        return SqliteStore(await open_database(folder, self))
+
+    def apply(self, connection: sqlite3.Connection, group: Sequence[tuple[str, Any]]) -> list[Any]:
+        before = _last_job(connection)
+        answers = super().apply(connection, group)
+        self.most = max(self.most, _last_job(connection) - before)
+        return answers
+
+
+def _last_job(connection: sqlite3.Connection) -> int:
+    [last] = connection.execute("SELECT coalesce(max(seq), 0) FROM jobs").fetchone()
+    return int(last)
+
+
 async def test_b12_ten_thousand_schedules_do_not_hold_up_the_loop(home: Home) -> None:
     number = 10_000
-    async with home.daemon() as daemon:
+    book = Weighed()
+    async with home.daemon(open_store=book.open_store) as daemon:
         await asyncio.gather(
             *(make(daemon, home, "0 0 * * *", push={"queue": f"q{n % 3}"}) for n in range(number))
         )
         longest = 0.0
 
         async def watch() -> None:
+            """See how much the process works between two turns, however long the machine takes."""
             nonlocal longest
             while True:
-                started = time.monotonic()
+                started = time.process_time()
                 await asyncio.sleep(0)
-                longest = max(longest, time.monotonic() - started)
+                longest = max(longest, time.process_time() - started)
 
         for name in ("q0", "q1", "q2"):
             await daemon.engine.edit_queue(name, QueueEdit(paused=True))
@@ -358,6 +387,7 @@ async def test_b12_ten_thousand_schedules_do_not_hold_up_the_loop(home: Home) ->
         watching.cancel()
         counts = [queue.counts.pending for queue in await daemon.engine.queues()]
         assert sum(counts) == number
+        assert 0 < book.most <= 500
         assert longest < 0.25
 
 

@@ -159,9 +159,12 @@ class Database:
             await connection.close()
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a query that changes nothing, beside the writer; it sees every finished commit."""
+        """Run a query that changes nothing, beside the writer; it sees every finished commit.
+
+        Shape: all its statements see the same moment.
+        """
         try:
-            return await self._reader.run(query)
+            return await self._reader.run(partial(_at_one_moment, query))
         except sqlite3.Error as error:
             cause = failure(error, self.path)
             if isinstance(cause, StartError):
@@ -256,6 +259,15 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
         return results
+
+
+def _at_one_moment(query: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    connection.execute("BEGIN")
+    try:
+        return query(connection)
+    finally:
+        if connection.in_transaction:  # some errors end it
+            connection.execute("ROLLBACK")
 
 
 def _prepared(operation: Operation) -> Operation:

@@ -59,7 +59,10 @@ class Connection:
     async def ended(self) -> bool:
         """Whether the other side closes now, having sent nothing more."""
         async with asyncio.timeout(GIVE_UP_S):
-            return await self._reader.read() == b""
+            try:
+                return await self._reader.read() == b""
+            except ConnectionResetError:  # it has closed before it had read all that was sent
+                return True
 
     async def close(self) -> None:
         self._writer.close()
