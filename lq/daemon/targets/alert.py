@@ -102,7 +102,9 @@ class AlertTarget:
         try:
             refused = self._hand_over(mail, timeout_s)
         except (smtplib.SMTPException, OSError, ValueError) as error:
-            return Outcome(kind=OutcomeKind.FAILED, error=f"smtp: {_said(error)}")
+            return Outcome(
+                kind=OutcomeKind.FAILED, error=f"smtp: {_said(error)} ({self._mail.smtp})"
+            )
         if refused:
             return Outcome(kind=OutcomeKind.FAILED, error=f"smtp: refused for {', '.join(refused)}")
         return Outcome(kind=OutcomeKind.SUCCEEDED)
@@ -145,7 +147,9 @@ def _said(error: Exception) -> str:
         return f"{error.smtp_code} {' '.join(said.split())[:200]}"
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         return f"refused for {', '.join(error.recipients)}"
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    text = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    text = " ".join(text.split())[:200]
+    return text[:1].lower() + text[1:]
 
 
 def form_of(preset: Preset, payload: bytes) -> Form:
