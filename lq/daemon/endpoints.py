@@ -21,6 +21,7 @@ from lq.clock import Clock
 from lq.config import Validate
 from lq.daemon.secret import Ring
 from lq.model import HeadAnswer, Job, Outcome, OutcomeKind, QueueSettings
+from lq.scriptlets import name_of
 from lq.signature import SignatureError, verify
 
 _VALID_MS = 3_600_000
@@ -183,7 +184,7 @@ class Endpoints:
         await asyncio.gather(*self._probes, return_exceptions=True)
 
     def _needs_validation(self, job: Job) -> bool:
-        if not job.validate or not job.target.startswith("http"):
+        if not job.validate or name_of(job.target) is not None:
             return False
         queue = self._queues.get(job.queue)
         if ((queue and queue.validate) or self._settings.default) == "none":
