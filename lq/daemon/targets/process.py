@@ -212,11 +212,17 @@ def identity(pid: int) -> Process:
     """What tells a process from others of its number. Source: proc(5), /proc/PID/stat."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return Process(pid, 0, "")
     # The command's name stands in parentheses and may hold any of them itself.
-    return Process(pid, int(stat.rpartition(")")[2].split()[19]), boot)
+    return Process(pid, int(stat.rpartition(")")[2].split()[19]), _boot())
+
+
+def _boot() -> str:
+    """Which boot of the machine this is; "" where that is hidden, as a systemd unit may have it."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
 
 
 def kill_marked(marker: str) -> None:
