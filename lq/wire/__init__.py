@@ -2,8 +2,8 @@
 
 Owns: what a push, a PATCH, a filter and an admin request may say (`decode`, for schedules
 `decode_schedule`; `reading` is what they share), what a single field accepts (`fields`), and how
-items, queues, attempts, tokens and errors look as JSON (`encode`, for schedules
-`encode_schedule`; `parts` is what they share), what of them a queue does not show
+items, queues, attempts and errors look as JSON (`encode`, for schedules `encode_schedule`, for the
+daemon itself `encode_daemon`; `parts` is what they share), what of them a queue does not show
 (`redaction`), and which requests are the same (`idempotency`). Never opens a socket, never asks
 for the time, never decides what is allowed.
 
@@ -39,20 +39,22 @@ from lq.wire.decode_schedule import (
     decode_schedule_filter,
 )
 from lq.wire.encode import (
-    encode_alerts,
     encode_attempts,
     encode_callback,
     encode_cancelled,
     encode_error,
     encode_full_item,
-    encode_health,
-    encode_info,
     encode_item,
     encode_items,
     encode_log,
     encode_pushed,
     encode_queue,
     encode_queues,
+)
+from lq.wire.encode_daemon import (
+    encode_alerts,
+    encode_health,
+    encode_info,
     encode_reload,
     encode_scriptlets,
     encode_secrets,

@@ -38,6 +38,7 @@ from lq.wire.decode_schedule import (
     TIMES_QUERY,
 )
 from lq.wire.encode import ANSWERS as ITEM_ANSWERS
+from lq.wire.encode_daemon import ANSWERS as DAEMON_ANSWERS
 from lq.wire.encode_schedule import ANSWERS as SCHEDULE_ANSWERS
 from lq.wire.idempotency import BARE, IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, QUOTED
 from lq.wire.reading import Known, Refusing
@@ -375,5 +376,5 @@ PATH: Final[Mapping[str, Form]] = {
 }
 """What stands in paths, by the names that routes give it."""
 
-ANSWERS: Final[Mapping[str, Any]] = {**ITEM_ANSWERS, **SCHEDULE_ANSWERS}
+ANSWERS: Final[Mapping[str, Any]] = {**ITEM_ANSWERS, **SCHEDULE_ANSWERS, **DAEMON_ANSWERS}
 """The records of all answers, by name."""
