@@ -5,26 +5,28 @@ What is *expected* to go wrong with a job (a handler's 500, a timeout) is a valu
 command line cannot be carried out, and here is what to do about it.
 
     LqError
-    ├── RequestError            the API answers with `type` and `status`
-    │   ├── ValidationError     400  VALIDATION_ERROR (carries issues)
-    │   ├── Unauthorized        401
-    │   ├── Forbidden           403
-    │   ├── NotFound            404
-    │   ├── MethodNotAllowed    405
-    │   ├── RequestTimeout      408
-    │   ├── KeyExists           409  KEY_EXISTS
-    │   ├── Conflict            409  CONFLICT
-    │   │   └── ConfigInvalid   409  CONFIG_INVALID
-    │   ├── PayloadTooLarge     413
-    │   ├── TargetNotAllowed    422  TARGET_NOT_ALLOWED
-    │   ├── RateLimited         429
-    │   ├── StorageFull         507
-    │   └── Unavailable         503
-    └── StartError              the daemon cannot start or go on; has an exit code
-        ├── ConfigError         78   sysexits EX_CONFIG
-        ├── DataError           65   EX_DATAERR: damaged or too new a database
-        ├── StoreFailed         74   EX_IOERR: the disk failed under a running daemon
-        └── InUse               75   EX_TEMPFAIL: another daemon, or the port is taken
+    ├── RequestError               the API answers with `type` and `status`
+    │   ├── ValidationError        400  VALIDATION_ERROR (carries issues)
+    │   ├── Unauthorized           401
+    │   ├── Forbidden              403
+    │   ├── NotFound               404
+    │   ├── MethodNotAllowed       405
+    │   ├── RequestTimeout         408
+    │   ├── KeyExists              409  KEY_EXISTS
+    │   ├── IdempotencyInProgress  409  IDEMPOTENCY_IN_PROGRESS
+    │   ├── Conflict               409  CONFLICT
+    │   │   └── ConfigInvalid      409  CONFIG_INVALID
+    │   ├── PayloadTooLarge        413
+    │   ├── IdempotencyMismatch    422  IDEMPOTENCY_MISMATCH
+    │   ├── TargetNotAllowed       422  TARGET_NOT_ALLOWED
+    │   ├── RateLimited            429
+    │   ├── StorageFull            507
+    │   └── Unavailable            503
+    └── StartError                 the daemon cannot start or go on; has an exit code
+        ├── ConfigError            78   sysexits EX_CONFIG
+        ├── DataError              65   EX_DATAERR: damaged or too new a database
+        ├── StoreFailed            74   EX_IOERR: the disk failed under a running daemon
+        └── InUse                  75   EX_TEMPFAIL: another daemon, or the port is taken
 """
 
 from __future__ import annotations
@@ -129,6 +131,14 @@ class KeyExists(RequestError):
     title = "This key is taken"
 
 
+class IdempotencyInProgress(RequestError):
+    """The first request under this idempotency key has not been answered yet."""
+
+    type = "IDEMPOTENCY_IN_PROGRESS"
+    status = 409
+    title = "The same request is under way"
+
+
 class Conflict(RequestError):
     """The verb does not fit the state the item or queue is in."""
 
@@ -148,6 +158,14 @@ class PayloadTooLarge(RequestError):
     type = "PAYLOAD_TOO_LARGE"
     status = 413
     title = "The payload is too large"
+
+
+class IdempotencyMismatch(RequestError):
+    """The idempotency key was given to another request before."""
+
+    type = "IDEMPOTENCY_MISMATCH"
+    status = 422
+    title = "This idempotency key belongs to another request"
 
 
 class TargetNotAllowed(RequestError):

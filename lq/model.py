@@ -140,6 +140,18 @@ class Firing(Struct, frozen=True):
     missed: int = 0
 
 
+class Idempotency(Struct, frozen=True):
+    """Marks a request that may be repeated: its answer is kept for its repetitions.
+
+    Shape: SHA-256 digests: `key` of who asks and of the key that was given, `request` of all that
+    decides what is done. `at` is when it was asked.
+    """
+
+    key: bytes
+    request: bytes
+    at: int
+
+
 class NewJob(Struct, frozen=True, kw_only=True):
     """A push with every default resolved: what the store inserts, or puts in a waiting job's place.
 
@@ -175,6 +187,7 @@ class NewJob(Struct, frozen=True, kw_only=True):
     claim: bool = False
     firing: Firing | None = None
     skipped: str | None = None
+    idempotency: Idempotency | None = None
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -318,11 +331,16 @@ class Settled(Struct, frozen=True):
 
 
 class Pushed(Struct, frozen=True):
-    """What a push did, and the run if the job was claimed in the same commit."""
+    """What a push did, and the run if the job was claimed in the same commit.
+
+    Shape: of one that only `repeats` an earlier push, the job is as it was then, without payload
+    and headers.
+    """
 
     job: Job
     outcome: PushOutcome
     run: Run | None = None
+    repeats: bool = False
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -544,6 +562,17 @@ class Schedule(Struct, frozen=True, kw_only=True):
     origin: Origin = Origin.API
 
 
+class MadeSchedule(Struct, frozen=True):
+    """What a POST of a schedule did, and when.
+
+    Shape: one that was kept for repetitions has neither payload nor headers.
+    """
+
+    schedule: Schedule
+    outcome: PushOutcome
+    at: int
+
+
 class ScheduleKey(Struct, frozen=True):
     """Names a schedule by its key, unique over all schedules."""
 
@@ -622,8 +651,12 @@ class Secret(Struct, frozen=True):
 
 
 class Principal(Struct, frozen=True):
-    """Who is asking: a token, or the owner on the unix socket (`name` is then `socket`)."""
+    """Who is asking: a token, or the owner on the unix socket (`name` is then `socket`).
+
+    Shape: `digest` is the token's, which nobody else has ever had, as names are given again.
+    """
 
     name: str
     scopes: frozenset[Scope]
     queues: tuple[str, ...] = ()
+    digest: bytes = b""

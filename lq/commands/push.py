@@ -92,6 +92,10 @@ def push(
             case_sensitive=False,
         ),
     ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="The same push with it again within a day does nothing."),
+    ] = None,
     no_validate: Annotated[
         bool, typer.Option("--no-validate", help="Call it even if it never proved the secret.")
     ] = False,
@@ -107,7 +111,7 @@ def push(
     item = client.push(
         queue,
         payload,
-        idempotency_key=None,  # it would cost the daemon a row a push
+        idempotency_key=idempotency_key,  # not one of its own: each costs the daemon a row
         content_type=content_type or recognised_type(payload),
         target=target,
         key=key,

@@ -46,6 +46,7 @@ from lq.model import (
     ById,
     ByKey,
     Edit,
+    Idempotency,
     Job,
     JobFilter,
     LogPart,
@@ -182,14 +183,18 @@ class Engine:
 
     # -- jobs --------------------------------------------------------------------------------
 
-    async def push(self, push: Push) -> Pushed:
+    async def push(self, push: Push, asked: Idempotency | None = None) -> Pushed:
         """Store a job; it starts at once if it is due and its queue has room.
 
-        Raises: ValidationError, TargetNotAllowed, KeyExists, StorageFull, Unavailable.
+        Shape: does nothing when the request is marked and was carried out before.
+        Raises: ValidationError, TargetNotAllowed, KeyExists, IdempotencyMismatch, StorageFull,
+        Unavailable.
         """
         self._refuse_when_stopping()
         now = self._clock.now()
         job = self._resolver.push(push, now)
+        if asked is not None:
+            job = replace(job, idempotency=asked)
         startable = job.due_at <= now and not self._dispatcher.stuck
         if startable and self._lanes.reserve(job.queue, now):
             job = replace(job, claim=True)
@@ -207,9 +212,13 @@ class Engine:
             return
         if new.claim:
             self._lanes.release(new.queue, now)
-        if pushed is not None:
+        if pushed is not None and not pushed.repeats:
             self._publish("push", pushed.job)
             self._waits(pushed.job, now)
+
+    async def pushed_before(self, asked: Idempotency) -> Pushed | None:
+        """What the same request has pushed before. Raises: IdempotencyMismatch."""
+        return await self._store.pushed_before(asked)
 
     async def get(self, ref: Ref) -> Job:
         """The job with its payload. Raises: NotFound."""
@@ -443,7 +452,7 @@ class Engine:
         if now - self._touched.get(found.name, 0) >= _TOUCH_EVERY_MS:
             self._touched[found.name] = now
             self._in_background(self._store.touch_token(found.digest, now))
-        return Principal(found.name, found.scopes, found.queues)
+        return Principal(found.name, found.scopes, found.queues, found.digest)
 
     def redactions(self, queue: str) -> tuple[str, ...]:
         """What of a queue's items is not shown."""

@@ -163,4 +163,7 @@ class Scheduler:
         while pruned == _BATCH:
             # A day of firings is remembered whatever is kept: the clock may go back that far.
             pruned = await self._store.prune(now - self._keep_ms, now - DAY_MS, _BATCH)
+        forgotten = _BATCH
+        while forgotten == _BATCH:
+            forgotten = await self._store.forget_answers(now, _BATCH)
         self.at(Timer.PRUNE, now + _PRUNE_EVERY_MS)

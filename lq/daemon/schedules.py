@@ -33,7 +33,9 @@ from lq.firing import check_start, is_interval, upcoming
 from lq.model import (
     ById,
     Firing,
+    Idempotency,
     Job,
+    MadeSchedule,
     Origin,
     Page,
     Push,
@@ -80,10 +82,18 @@ class Schedules:
     # -- verbs -------------------------------------------------------------------------------
 
     async def create(self, spec: ScheduleSpec, allowed: Allowed) -> tuple[Schedule, PushOutcome]:
-        """Make a schedule, or bring the one with its key to this spec.
+        """Make a schedule, or bring the one with its key to this spec. Raises: as `create_once`."""
+        made = await self.create_once(spec, allowed, None)
+        return made.schedule, made.outcome
+
+    async def create_once(
+        self, spec: ScheduleSpec, allowed: Allowed, asked: Idempotency | None
+    ) -> MadeSchedule:
+        """Do as `create`, but nothing if the same was asked before: the answer is that of then.
 
         Raises: ValidationError, TargetNotAllowed, Conflict when lq.toml sets that one, KeyExists
-        when the key is that of a schedule which the caller is not `allowed` to touch.
+        when the key is that of a schedule which the caller is not `allowed` to touch,
+        IdempotencyMismatch.
         """
         self._gate()
         self._resolver.named_target(spec.push)
@@ -93,8 +103,7 @@ class Schedules:
             if not found:
                 made = self._new(spec, Origin.API)
                 _refuse_endless_wait(made)
-                await self._put(made)
-                return self._shown(made), PushOutcome.CREATED
+                return await self._make(made, PushOutcome.CREATED, asked)
             try:
                 allowed(found.spec.push)
             except Forbidden:
@@ -104,12 +113,15 @@ class Schedules:
                 ) from None
             changed = self._changed(found, spec)
             if changed is found:
-                return self._shown(found), PushOutcome.KEPT
+                return await self._make(found, PushOutcome.KEPT, asked)
             self._refuse_of_file(found)
             if found.next_at is not None:
                 _refuse_endless_wait(changed)
-            await self._put(changed)
-            return self._shown(changed), PushOutcome.REPLACED
+            return await self._make(changed, PushOutcome.REPLACED, asked)
+
+    async def made_before(self, asked: Idempotency) -> MadeSchedule | None:
+        """What the same request has made before. Raises: IdempotencyMismatch."""
+        return await self._store.made_before(asked)
 
     async def get(self, ref: ScheduleRef) -> Schedule:
         """One schedule with its payload. Raises: NotFound."""
@@ -436,6 +448,19 @@ class Schedules:
         if isinstance(ref, ById):
             raise NotFound(f"there is no schedule {ref.id!r}")
         raise NotFound(f"no schedule has key {ref.key!r}")
+
+    async def _make(
+        self, schedule: Schedule, outcome: PushOutcome, asked: Idempotency | None
+    ) -> MadeSchedule:
+        """Put a schedule, unless it was kept, and keep what is answered if that may be repeated."""
+        put = None if outcome is PushOutcome.KEPT else schedule
+        made = MadeSchedule(self._shown(schedule), outcome, self._clock.now())
+        if asked is not None:
+            made = await self._store.make_schedule(asked, made, put)
+            self._firer.expect(schedule.next_at)
+        elif put is not None:
+            await self._put(put)
+        return made
 
     async def _put(self, schedule: Schedule) -> None:
         await self._store.put_schedule(schedule)

@@ -3,9 +3,9 @@
 Owns: what a push, a PATCH, a filter and an admin request may say (`decode`, for schedules
 `decode_schedule`; `reading` is what they share), what a single field accepts (`fields`), and how
 items, queues, attempts, tokens and errors look as JSON (`encode`, for schedules
-`encode_schedule`; `parts` is what they share), and what of them a queue does not show
-(`redaction`). Never opens a socket, never asks for the time,
-never decides what is allowed.
+`encode_schedule`; `parts` is what they share), what of them a queue does not show
+(`redaction`), and which requests are the same (`idempotency`). Never opens a socket, never asks
+for the time, never decides what is allowed.
 
 Invariant: whatever the bytes, decoding ends in a record or in a ValidationError that names
 every field it refuses; encoding leaves absent members out and never writes null.
@@ -75,9 +75,11 @@ from lq.wire.fields import (
     check_schedule_key,
     read_json,
 )
+from lq.wire.idempotency import IDEMPOTENCY_KEY, digest_request, read_idempotency_key
 from lq.wire.redaction import Hide, check_redaction, redact_error
 
 __all__ = [
+    "IDEMPOTENCY_KEY",
     "METHODS",
     "REDACTED",
     "CallbackAnswer",
@@ -108,6 +110,7 @@ __all__ = [
     "decode_schedule_edit",
     "decode_schedule_filter",
     "decode_token_request",
+    "digest_request",
     "encode_alerts",
     "encode_attempts",
     "encode_callback",
@@ -132,6 +135,7 @@ __all__ = [
     "encode_times",
     "encode_token",
     "encode_tokens",
+    "read_idempotency_key",
     "read_json",
     "redact_error",
     "refuse_query",

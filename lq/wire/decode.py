@@ -24,7 +24,6 @@ from lq.wire.reading import (
     read_document,
     read_headers,
     read_query,
-    refuse_idempotency_key,
     require,
 )
 
@@ -123,7 +122,6 @@ def decode_push(queue: str, headers: RawHeaders, payload: bytes) -> Push:
     Raises: ValidationError naming each header that is misspelled, repeated or not understood.
     """
     members, plain = read_headers(headers, PUSH_HEADERS)
-    refuse_idempotency_key(plain)
     members["content_type"] = content_type_of(plain)
     members |= _trace(plain)
     return Push(queue=queue, payload=payload, **_placed(members))

@@ -23,7 +23,6 @@ from lq.wire.reading import (
     content_type_of,
     read_headers,
     read_query,
-    refuse_idempotency_key,
     require,
 )
 
@@ -58,7 +57,6 @@ def decode_schedule(headers: RawHeaders, payload: bytes, now: int) -> ScheduleSp
     understood.
     """
     members, plain = read_headers(headers, SCHEDULE_HEADERS)
-    refuse_idempotency_key(plain)
     require(members, rule="x-lq-schedule", queue="x-lq-queue")
     _check_span(members, now)
     spec, push = _split(members)

@@ -39,6 +39,7 @@ from lq.wire.decode_schedule import (
 )
 from lq.wire.encode import ANSWERS as ITEM_ANSWERS
 from lq.wire.encode_schedule import ANSWERS as SCHEDULE_ANSWERS
+from lq.wire.idempotency import BARE, IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, QUOTED
 from lq.wire.reading import Known, Refusing
 
 Schema = Mapping[str, Any]
@@ -294,6 +295,15 @@ _TOKEN: Final[Mapping[str, Form]] = {
         f"when it ends: {_FUTURE}; null: never", {"anyOf": [_EITHER, {"type": "null"}]}, "90d"
     ),
 }
+_REPEATED: Final = Field(
+    IDEMPOTENCY_KEY,
+    Form(
+        f"1 to {MAX_IDEMPOTENCY_KEY} characters of ASCII, in quotes or bare: repetitions of the"
+        " request within 24 hours get the same answer, and do nothing",
+        _text(pattern=f'^[ \t]*(?:{BARE}+|"{QUOTED}+")[ \t]*$'),
+        '"8e03978e-40d5-43e8-bc93-6894a57f9324"',
+    ),
+)
 _TRACE: Final = (
     Field("traceparent", Form("W3C trace context; a malformed one is ignored", {}, None)),
     Field("tracestate", Form("W3C trace context, kept with a traceparent", {}, None)),
@@ -317,11 +327,14 @@ FAIL: Final = (
     *_described(FAIL_HEADERS, _CALLBACK),
     Field("Retry-After", Form("no attempt before: seconds, or an HTTP date", {}, None)),
 )
-PUSH: Final = (*_described(PUSH_HEADERS, _ITEM), *_TRACE)
+PUSH: Final = (*_described(PUSH_HEADERS, _ITEM), _REPEATED, *_TRACE)
 EDIT: Final = _described(
     EDIT_HEADERS, {n: _or_empty(f) if n in _EMPTIED else f for n, f in _ITEM.items()}
 )
-SCHEDULE: Final = _described(SCHEDULE_HEADERS, _SCHEDULE, "x-lq-schedule", "x-lq-queue")
+SCHEDULE: Final = (
+    *_described(SCHEDULE_HEADERS, _SCHEDULE, "x-lq-schedule", "x-lq-queue"),
+    _REPEATED,
+)
 SCHEDULE_EDIT: Final = _described(
     SCHEDULE_EDIT_HEADERS,
     {n: f if n in _LASTING else _or_empty(f) for n, f in _SCHEDULE.items()},

@@ -76,16 +76,6 @@ class Refusing:
         raise ValueError(self._sentence)
 
 
-def refuse_idempotency_key(plain: Mapping[bytes, bytes]) -> None:
-    """Refuse what would be taken for a promise. Raises: ValidationError."""
-    if b"idempotency-key" in plain:
-        raise ValidationError.of(
-            "Idempotency-Key",
-            "is not supported yet; what is sent twice under the same x-lq-key is there once",
-            "unsupported",
-        )
-
-
 def require(members: Mapping[str, Any], **names: str) -> None:
     """Refuse a request without these members, given as member="what the caller calls it"."""
     missing = [name for member, name in names.items() if member not in members]

@@ -103,6 +103,7 @@ class Api:
         self._refusals = Refusals(limits)
         self._router = Router(ROUTES)
         self._printer = Printer(self._body_timeout_s)
+        self._under_way: set[bytes] = set()
         self._boot = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
@@ -225,6 +226,7 @@ class Api:
             now=self._clock.now(),
             data_dir=self._data_dir,
             body_timeout_s=self._body_timeout_s,
+            under_way=self._under_way,
             query=query,
         )
         await self._authorise(call, route, parts, mark + query)

@@ -41,7 +41,11 @@ class Reply(Struct, frozen=True):
 
 
 class Call(Struct, kw_only=True):
-    """One request. Shape: of the members from `queue` on, those that its path names are set."""
+    """One request.
+
+    Shape: of the members from `queue` on, those that its path names are set. `under_way` are the
+    idempotency keys of requests that have not been answered, this one's among them.
+    """
 
     engine: Engine
     request: web.BaseRequest
@@ -49,6 +53,7 @@ class Call(Struct, kw_only=True):
     now: int
     data_dir: str | None
     body_timeout_s: float
+    under_way: set[bytes]
     query: str = ""
     queue: str = ""
     key: str = ""

@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from lq import wire
 from lq.daemon.api.call import Call, Reply
+from lq.daemon.api.once import once
 from lq.daemon.api.router import Operation, Route
-from lq.errors import Conflict, KeyExists, NotFound, TargetNotAllowed
-from lq.model import ById, Job, JobFilter, Page, PushOutcome, Scope
+from lq.errors import Conflict, IdempotencyMismatch, KeyExists, NotFound, TargetNotAllowed
+from lq.model import ById, Idempotency, Job, JobFilter, Page, Pushed, PushOutcome, Scope
 from lq.wire import describe
 
 _QUEUE = "/api/v1/queues/(?P<queue>.*?)/items"
@@ -24,12 +25,15 @@ _READER = (Scope.READ, Scope.PUSH)
 
 async def push(call: Call) -> Reply:
     wire.refuse_query(call.query)
-    payload = await call.payload()
-    wanted = wire.decode_push(call.queue, call.request.raw_headers, payload)
-    if not wanted.validate:
-        call.require_trust(call.queue)
-    call.require_scriptlet(wanted.target, call.queue)
-    pushed = await call.engine.push(wanted)
+
+    async def act(payload: bytes, asked: Idempotency | None) -> Pushed:
+        wanted = wire.decode_push(call.queue, call.request.raw_headers, payload)
+        if not wanted.validate:
+            call.require_trust(call.queue)
+        call.require_scriptlet(wanted.target, call.queue)
+        return await call.engine.push(wanted, asked)
+
+    pushed = await once(call, ("push", call.queue), call.engine.pushed_before, act)
     created = pushed.outcome is PushOutcome.CREATED
     location = ("Location", f"/api/v1/items/{pushed.job.id}")
     shown = wire.encode_pushed(pushed, call.engine.redactions)
@@ -125,7 +129,7 @@ _EDIT = Operation(
 _PUSH = Operation(
     "Push an item; the body is its payload",
     {201: "Item", 200: "Item"},
-    (Conflict, KeyExists, TargetNotAllowed),
+    (Conflict, IdempotencyMismatch, KeyExists, TargetNotAllowed),
     headers=describe.PUSH,
     payload=True,
 )

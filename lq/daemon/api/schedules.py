@@ -8,9 +8,10 @@ from msgspec.structs import replace
 
 from lq import firing, wire
 from lq.daemon.api.call import Call, Reply
+from lq.daemon.api.once import once
 from lq.daemon.api.router import Operation, Route
 from lq.errors import Conflict, NotFound, TargetNotAllowed
-from lq.model import Push, PushOutcome, Scope
+from lq.model import Idempotency, MadeSchedule, Push, PushOutcome, Scope
 from lq.wire import describe
 
 _SCHEDULES = "/api/v1/schedules"
@@ -28,21 +29,24 @@ _PROVEN = frozenset({"validate", "queue", "target"})
 
 async def create(call: Call) -> Reply:
     wire.refuse_query(call.query)
-    payload = await call.payload()
-    wanted = wire.decode_schedule(call.request.raw_headers, payload, call.now)
-    call.require_push(wanted.push.queue)
-    if not wanted.push.validate:
-        call.require_trust(wanted.push.queue)
-    call.require_scriptlet(wanted.push.target, wanted.push.queue)
 
-    def allowed(push: Push) -> None:
-        call.require_push(push.queue)
+    async def act(payload: bytes, asked: Idempotency | None) -> MadeSchedule:
+        wanted = wire.decode_schedule(call.request.raw_headers, payload, call.now)
+        call.require_push(wanted.push.queue)
+        if not wanted.push.validate:
+            call.require_trust(wanted.push.queue)
+        call.require_scriptlet(wanted.push.target, wanted.push.queue)
 
-    schedule, outcome = await call.engine.schedules.create(wanted, allowed)
-    status = 201 if outcome is PushOutcome.CREATED else 200
-    location = ("Location", f"{_SCHEDULES}/{schedule.id}")
+        def allowed(push: Push) -> None:
+            call.require_push(push.queue)
+
+        return await call.engine.schedules.create_once(wanted, allowed, asked)
+
+    made = await once(call, ("schedule",), call.engine.schedules.made_before, act)
+    status = 201 if made.outcome is PushOutcome.CREATED else 200
+    location = ("Location", f"{_SCHEDULES}/{made.schedule.id}")
     return Reply(
-        wire.encode_schedule(schedule, call.now, call.engine.redactions, outcome),
+        wire.encode_schedule(made.schedule, made.at, call.engine.redactions, made.outcome),
         status,
         (location,),
     )

@@ -25,8 +25,10 @@ from lq.model import (
     Accepted,
     Attempt,
     Edit,
+    Idempotency,
     Job,
     JobFilter,
+    MadeSchedule,
     NewJob,
     Page,
     Process,
@@ -134,9 +136,13 @@ class Store(Protocol):
     def push(self, job: NewJob) -> asyncio.Future[Pushed]:
         """Insert a job, or apply `if_exists` to the one that waits; may claim it at once.
 
+        One with an `idempotency` that was pushed before does nothing: the answer is that of then.
         A future, because its caller must learn of a claim even if its own caller has gone.
-        Raises: KeyExists.
+        Raises: KeyExists, IdempotencyMismatch.
         """
+
+    async def pushed_before(self, asked: Idempotency) -> Pushed | None:
+        """What the same request has pushed before. Raises: IdempotencyMismatch."""
 
     async def claim(self, wanted: Wanted) -> list[Claimed]:
         """Open a run for the first due jobs of each queue, skipping keys that are called.
@@ -250,6 +256,24 @@ class Store(Protocol):
         """Insert a schedule, or put it in the place of the one with its id; `last` stays.
 
         Raises: KeyExists.
+        """
+
+    async def make_schedule(
+        self, asked: Idempotency, made: MadeSchedule, put: Schedule | None
+    ) -> MadeSchedule:
+        """Put a schedule, if there is one to put, and keep what is answered, in one transaction.
+
+        Shape: what a request was answered before, and then nothing is put. Raises: KeyExists,
+        IdempotencyMismatch.
+        """
+
+    async def made_before(self, asked: Idempotency) -> MadeSchedule | None:
+        """What the same request has made before. Raises: IdempotencyMismatch."""
+
+    async def forget_answers(self, now: int, limit: int) -> int:
+        """Forget up to `limit` answers that have been kept for repetitions for a day; how many.
+
+        Shape: a step that pushes need not wait for, while `limit` is at most some hundreds.
         """
 
     async def put_schedules(self, schedules: Sequence[Schedule], gone: Sequence[str]) -> None:

@@ -5,23 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lq.daemon.store import rows
+from lq.daemon.store import answers, rows
 from lq.daemon.store.transaction import Transaction, counted_as
-from lq.errors import KeyExists
-from lq.model import Completion, IfExists, Job, NewJob, Pushed, PushOutcome, Run, State
+from lq.errors import IdempotencyMismatch, KeyExists
+from lq.model import (
+    Completion,
+    Idempotency,
+    IfExists,
+    Job,
+    NewJob,
+    Pushed,
+    PushOutcome,
+    Run,
+    State,
+)
+
+Result = Pushed | KeyExists | IdempotencyMismatch
 
 
-def push(tx: Transaction, jobs: Sequence[NewJob]) -> list[Pushed | KeyExists]:
+def push(tx: Transaction, jobs: Sequence[NewJob]) -> list[Result]:
     """Push many jobs: those without a key in one statement, those with one each by itself."""
-    answers: list[Pushed | KeyExists] = []
     batch = Batch(tx)
+    results: list[Result] = []
     for job in jobs:
-        if job.key is None:
-            answers.append(batch.add(job, tx.queue(job.queue, job.created_at), claim=job.claim))
+        if job.idempotency is not None:
+            results.append(_push_once(tx, batch, job, job.idempotency))
         else:
-            answers.append(_push_keyed(tx, job, job.key))
+            results.append(_push(tx, batch, job))
     batch.insert()
-    return answers
+    return results
 
 
 class Batch:
@@ -63,6 +75,26 @@ class Batch:
         self._tx.over("insert_fired_jobs", self._fired_jobs)
         self._tx.over("insert_payloads", self._payloads)
         self._tx.over("insert_runs", self._runs)
+
+
+def _push_once(tx: Transaction, batch: Batch, new: NewJob, asked: Idempotency) -> Result:
+    """Push a job, unless the same request has been answered already."""
+    try:
+        earlier = answers.known(tx.all, asked, Pushed)
+    except IdempotencyMismatch as error:
+        return error
+    if earlier is not None:
+        return earlier
+    result = _push(tx, batch, new)
+    if isinstance(result, Pushed):
+        answers.keep(tx, asked, result)
+    return result
+
+
+def _push(tx: Transaction, batch: Batch, new: NewJob) -> Pushed | KeyExists:
+    if new.key is not None:
+        return _push_keyed(tx, new, new.key)
+    return batch.add(new, tx.queue(new.queue, new.created_at), claim=new.claim)
 
 
 def _may_start(new: NewJob) -> bool:

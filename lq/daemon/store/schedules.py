@@ -16,13 +16,24 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from lq.daemon.store import Fire, alerts, rows
+from lq.daemon.store import Fire, alerts, answers, rows
 from lq.daemon.store.pushing import Batch
 from lq.daemon.store.reading import Fetch
 from lq.daemon.store.rows import Row
 from lq.daemon.store.transaction import Transaction
-from lq.errors import KeyExists, ValidationError
-from lq.model import ById, Job, NewJob, Overlap, Page, Schedule, ScheduleFilter, ScheduleRef
+from lq.errors import IdempotencyMismatch, KeyExists, ValidationError
+from lq.model import (
+    ById,
+    Idempotency,
+    Job,
+    MadeSchedule,
+    NewJob,
+    Overlap,
+    Page,
+    Schedule,
+    ScheduleFilter,
+    ScheduleRef,
+)
 
 # What the payloads of one answer may hold: each of them becomes a job in one transaction.
 _DUE_BYTES = 16 << 20
@@ -66,6 +77,22 @@ def put(tx: Transaction, schedule: Schedule) -> KeyExists | None:
     assert row is not None
     tx.change("put_schedule_payload", seq=row[0], body=spec.push.payload)
     return None
+
+
+def make(
+    tx: Transaction, asked: Idempotency, made: MadeSchedule, schedule: Schedule | None
+) -> MadeSchedule | KeyExists | IdempotencyMismatch:
+    """Put a schedule if there is one, and keep what is answered; or what was answered before."""
+    try:
+        earlier = answers.known(tx.all, asked, MadeSchedule)
+    except IdempotencyMismatch as error:
+        return error
+    if earlier is not None:
+        return earlier
+    if schedule is not None and (taken := put(tx, schedule)):
+        return taken
+    answers.keep(tx, asked, made)
+    return made
 
 
 def put_all(

@@ -23,6 +23,7 @@ from lq.daemon.store import (
     ResolvedEdit,
     Wanted,
     alerts,
+    answers,
     editing,
     pushing,
     queues,
@@ -40,8 +41,10 @@ from lq.errors import RequestError, StorageFull, Unavailable
 from lq.model import (
     Accepted,
     Attempt,
+    Idempotency,
     Job,
     JobFilter,
+    MadeSchedule,
     NewJob,
     Page,
     Process,
@@ -98,6 +101,9 @@ class SqliteStore:
 
     def push(self, job: NewJob) -> asyncio.Future[Pushed]:
         return self.database.write("push", job)
+
+    async def pushed_before(self, asked: Idempotency) -> Pushed | None:
+        return await self._ask(answers.known, asked, Pushed)
 
     async def claim(self, wanted: Wanted) -> list[Claimed]:
         claimed: list[Claimed] = await self.database.write("claim", Late(wanted))
@@ -189,6 +195,17 @@ class SqliteStore:
 
     async def put_schedule(self, schedule: Schedule) -> None:
         await self._do(schedules.put, schedule)
+
+    async def make_schedule(
+        self, asked: Idempotency, made: MadeSchedule, put: Schedule | None
+    ) -> MadeSchedule:
+        return await self._do(schedules.make, asked, made, put)
+
+    async def made_before(self, asked: Idempotency) -> MadeSchedule | None:
+        return await self._ask(answers.known, asked, MadeSchedule)
+
+    async def forget_answers(self, now: int, limit: int) -> int:
+        return await self._do(answers.forget, now, limit)
 
     async def put_schedules(self, schedules_: Sequence[Schedule], gone: Sequence[str]) -> None:
         await self._do(schedules.put_all, schedules_, gone)

@@ -43,7 +43,7 @@ async def test_a_push_says_where_the_item_is(api: Peer) -> None:
         (("x-lq-retry: many",), ["x-lq-retry"]),
         (("x-lq-timeout: 0s",), ["x-lq-timeout"]),
         (("x-lq-expires:",), ["x-lq-expires"]),
-        (("Idempotency-Key: once",), ["Idempotency-Key"]),
+        (("Idempotency-Key: not one",), ["Idempotency-Key"]),
     ],
 )
 async def test_a_push_that_is_refused_names_the_fields(

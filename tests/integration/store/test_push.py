@@ -44,6 +44,7 @@ FULL = new_job(
     tracestate="vendor=1",
     firing=Firing("sch_full", START - 1, missed=3),
 )
+NOT_KEPT = {"if_exists", "asked", "expires_relative", "claim", "skipped", "idempotency"}
 
 
 async def test_all_members_come_back(store: Store) -> None:
@@ -53,7 +54,7 @@ async def test_all_members_come_back(store: Store) -> None:
     assert found is not None
     assert found == pushed.job
     for member in NewJob.__struct_fields__:
-        if member not in {"if_exists", "asked", "expires_relative", "claim", "skipped"}:
+        if member not in NOT_KEPT:
             assert getattr(found, member) == getattr(FULL, member), member
     assert (found.state, found.failures, found.interruptions) == (State.PENDING, 0, 0)
     assert (found.run_id, found.finished_at, found.last_status, found.error) == (None,) * 4

@@ -19,7 +19,7 @@ from tests.clock import START
 from tests.support.jobs import new_fire, new_job, new_schedule, succeed
 
 ROWS = 64
-LARGE = {"jobs", "runs", "payloads", "j", "r", "u", "p", "x", "schedules", "s"}
+LARGE = {"jobs", "runs", "payloads", "j", "r", "u", "p", "x", "schedules", "s", "answers"}
 """The tables that grow, and what the statements call them."""
 
 # What ran when the last daemon ended, found once a start through the index of what runs.

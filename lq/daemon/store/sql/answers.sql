@@ -1,0 +1,16 @@
+-- The statements on answers that are kept for repetitions, by name.
+
+-- name: kept_answer
+-- What the request under a key was answered, unless that is too long ago.
+SELECT request, answer FROM answers WHERE key = :key AND answered_at > :after;
+
+-- name: keep_answer
+-- Keep an answer, in the place of one that is too old to count.
+INSERT INTO answers (key, request, answered_at, answer) VALUES (:key, :request, :at, :answer)
+ON CONFLICT (key) DO UPDATE SET request = excluded.request, answered_at = excluded.answered_at,
+    answer = excluded.answer;
+
+-- name: forget_answers
+-- Forget the oldest of those that are too old to count.
+DELETE FROM answers WHERE seq IN (
+    SELECT seq FROM answers WHERE answered_at <= :before ORDER BY answered_at LIMIT :limit);
