@@ -14,7 +14,7 @@ from lq import Fail, Job, Orchestrator, PayloadError, Queue, Retry, testing
 from lq.errors import ConfigError
 from tests.support.app import serving
 
-LATER: Any = {"target": "http://127.0.0.1:9/", "delay": "1h", "idempotency_key": None}
+LATER: Any = {"target": "http://127.0.0.1:9/", "delay": "1h"}
 
 
 class Welcome(TypedDict):

@@ -86,7 +86,7 @@ def test_what_is_not_said_has_the_queue_s_default() -> None:
     assert told == {
         "content_type": "application/json", "target": "https://a.example.com/",
         "completion": "callback", "retry": "0", "timeout": "30s", "headers": {"x-a": "b"},
-        "labels": ["l"], "idempotency_key": None,
+        "labels": ["l"],
     }  # fmt: skip
 
 
