@@ -442,7 +442,8 @@ def _ask_document(method: str, path: str, value: Mapping[str, object]) -> Plan[J
 def _make(path: str, headers: dict[str, str], body: bytes, key: str | None) -> Plan[Json]:
     """Ask for something new; a repetition makes no second one."""
     if key is not LEFT_OUT and key is not None:
-        headers[IDEMPOTENCY_KEY] = key
+        escaped = key.replace("\\", r"\\").replace('"', r"\"")
+        headers[IDEMPOTENCY_KEY] = f'"{escaped}"'  # quoted it may hold spaces, too
     return _ask("POST", path, headers, body, keyed=key is LEFT_OUT)
 
 

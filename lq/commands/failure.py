@@ -10,7 +10,15 @@ import sys
 from collections.abc import Mapping
 
 from lq.client import ApiError, Unreachable
-from lq.errors import ConfigError, ConfigInvalid, LqError, RequestError, StartError, ValidationError
+from lq.errors import (
+    ConfigError,
+    ConfigInvalid,
+    IdempotencyMismatch,
+    LqError,
+    RequestError,
+    StartError,
+    ValidationError,
+)
 
 NEGATIVE, USAGE, NOT_FOUND, NOT_ALLOWED, CONFLICT, UNREACHABLE, TIMED_OUT = range(1, 8)
 INTERRUPTED, BROKEN_PIPE = 130, 141
@@ -34,6 +42,7 @@ _HELP = "The same with --help shows what each option takes."
 _HEADER = re.compile(
     r"x-lq-(?:(headers)|(validate(?:: none)?)|(target|key|delay|on|method|retry|timeout"
     r"|if-exists|expires|label|queue|schedule|tz|start|until|times|jitter|misfire|overlap))\b"
+    r"|(Idempotency-Key)"
 )
 
 
@@ -62,6 +71,8 @@ def explain(error: LqError) -> int:
         return error.exit_code
     if isinstance(error, ApiError) and error.type == ConfigInvalid.type:
         return ConfigError.exit_code
+    if isinstance(error, ApiError) and error.type == IdempotencyMismatch.type:
+        return CONFLICT
     status = error.status if isinstance(error, ApiError | RequestError) else 0
     return _OF_STATUS.get(status, NEGATIVE)
 
@@ -77,7 +88,12 @@ def complain(message: str, hint: str | None) -> None:
 
 def _in_options(text: str) -> str:
     """What the API says of headers, said of the options that give them."""
-    return _HEADER.sub(
-        lambda found: "--header" if found[1] else "--no-validate" if found[2] else f"--{found[3]}",
-        text,
-    )
+    return _HEADER.sub(_option, text)
+
+
+def _option(header: re.Match[str]) -> str:
+    if header[1]:
+        return "--header"
+    if header[2]:
+        return "--no-validate"
+    return f"--{header[3] or header[4].lower()}"

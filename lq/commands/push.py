@@ -94,7 +94,7 @@ def push(
     ] = None,
     idempotency_key: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Pushed once under it, however often in 24 hours."),
+        typer.Option(metavar="KEY", help="The same push with it again within a day does nothing."),
     ] = None,
     no_validate: Annotated[
         bool, typer.Option("--no-validate", help="Call it even if it never proved the secret.")
@@ -111,7 +111,7 @@ def push(
     item = client.push(
         queue,
         payload,
-        idempotency_key=idempotency_key,  # none unless asked for: it costs the daemon a row
+        idempotency_key=idempotency_key,  # not one of its own: each costs the daemon a row
         content_type=content_type or recognised_type(payload),
         target=target,
         key=key,

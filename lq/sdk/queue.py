@@ -201,7 +201,6 @@ class Queue(Generic[T]):
         if self._encrypt:
             sealer = Sealer(self.name, self._encryption_key)
             encoded = sealer.seal(encoded, "payload", identity)
-        # No idempotency key but one that was asked for: not every daemon takes them yet.
         told: dict[str, Any] = {**self._defaults, **options}
         if "target" not in told and (target := self.target):
             told["target"] = target

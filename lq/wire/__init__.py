@@ -2,8 +2,8 @@
 
 Owns: what a push, a PATCH, a filter and an admin request may say (`decode`, for schedules
 `decode_schedule`; `reading` is what they share), what a single field accepts (`fields`), and how
-items, queues, attempts and errors look as JSON (`encode`, for schedules `encode_schedule`, for the
-daemon itself `encode_daemon`; `parts` is what they share), what of them a queue does not show
+items, queues, attempts, tokens and errors look as JSON (`encode`, for schedules
+`encode_schedule`; `parts` is what they share), what of them a queue does not show
 (`redaction`), and which requests are the same (`idempotency`). Never opens a socket, never asks
 for the time, never decides what is allowed.
 

@@ -274,3 +274,20 @@ def test_a_person_sees_the_attempts_as_they_happen(lq: Daemon, endpoint: Endpoin
     assert re.fullmatch(r"Attempt 2 succeeded after \d+ms: status 200", second)
     assert last == f"{job} is COMPLETED after 2 attempts"
     assert "\x1b]" not in seen.text
+
+
+def test_a_push_that_is_repeated_is_there_once(lq: Daemon, endpoint: Endpoint) -> None:
+    push = ("push", "--queue", "q", "--target", endpoint.url(), "--idempotency-key")
+    key = r'of "today", 12:00; C:\backup'
+    first = lq.cli(*push, key, "--data", "1")
+    assert (first.code, endpoint.next().body) == (0, b"1")
+    again = lq.cli(*push, key, "--data", "1")
+    assert (again.code, again.stdout, again.stderr) == (0, first.stdout, "")
+    other = lq.cli(*push, key, "--data", "2")
+    assert (other.code, other.stdout) == (5, "")
+    assert "another request came with this --idempotency-key; nothing was done" in other.stderr
+    for wrong in ("", "ü", "x" * 256):
+        refused = lq.cli(*push, wrong)
+        assert refused.code == 2
+        assert refused.stderr.startswith("lq: --idempotency-key: expected 1 to 255 characters")
+    assert endpoint.none_left()

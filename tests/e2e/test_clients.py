@@ -17,7 +17,7 @@ def test_a_killed_daemon_is_found_again(lq: Daemon, endpoint: Endpoint) -> None:
         lq.kill()
         lq.start()
         assert client.info()["pid"] != pid
-        item = client.push("q", target=endpoint.url(), delay="1h", idempotency_key=None)
+        item = client.push("q", target=endpoint.url(), delay="1h")
         assert client.item(item["id"])["state"] == "PENDING"
 
 
@@ -35,6 +35,6 @@ def test_a_push_waits_for_a_daemon_that_is_starting(lq: Daemon, endpoint: Endpoi
     starting = threading.Thread(target=lq.start)
     starting.start()
     with Client(socket=lq.socket, timeout_s=PATIENCE_S, retries=5) as client:
-        item = client.push("q", target=endpoint.url(), delay="1h", idempotency_key=None)
+        item = client.push("q", target=endpoint.url(), delay="1h")
     starting.join()
     assert [one["id"] for one in lq.client.items()["items"]] == [item["id"]]

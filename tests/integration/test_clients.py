@@ -301,7 +301,7 @@ async def test_each_push_has_a_key_of_its_own_unless_one_is_given(face: Face) ->
         await client.push("q", idempotency_key="mine")
         await client.close()
     assert len(set(server.keys)) == 3
-    assert server.keys[2] == "mine"
+    assert server.keys[2] == '"mine"'
 
 
 async def test_without_a_key_a_push_that_may_have_arrived_is_not_repeated(face: Face) -> None:

@@ -135,10 +135,11 @@ async def test_answers_are_forgotten_after_a_day_though_there_are_many(
         await daemon.engine.push(home.push(delay_ms=10 * DAY_MS), late)
         clock.advance(DAY_MS // 2 + MINUTE_MS)
         with beside(home.folder) as connection:
-            await eventually(lambda: _left(connection, 1))
+            await eventually(lambda: _left(daemon, connection, 1))
         assert (await daemon.engine.push(home.push(delay_ms=10 * DAY_MS), late)).repeats
 
 
-async def _left(connection: sqlite3.Connection, number: int) -> bool:
+async def _left(daemon: Daemon, connection: sqlite3.Connection, number: int) -> bool:
+    await daemon.engine.queues()  # lets the store's thread work
     [found] = connection.execute("SELECT count(*) FROM answers").fetchone()
     return bool(found == number)
