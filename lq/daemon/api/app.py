@@ -37,7 +37,7 @@ from lq.daemon.api import (
 from lq.daemon.api.call import Call, Reply
 from lq.daemon.api.limits import Connections, Refusals
 from lq.daemon.api.peer import Proxies, group
-from lq.daemon.api.router import Route, Router
+from lq.daemon.api.router import Route, Router, parted
 from lq.daemon.api.server import MAX_LINE, Answer, Connection, Printer, Server
 from lq.daemon.engine import Engine
 from lq.daemon.waiting import PATH
@@ -217,7 +217,7 @@ class Api:
     async def _reply(
         self, request: web.BaseRequest, target: str, principal: Principal, request_id: str
     ) -> Reply:
-        path, mark, query = target.partition("?")
+        path, mark, query = parted(target)
         route, parts = self._router.match(request.method, path)
         call = Call(
             engine=self._engine,

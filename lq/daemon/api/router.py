@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lq.daemon.api.call import Call, Reply
 from lq.errors import MethodNotAllowed, NotFound, RequestError
@@ -17,6 +17,10 @@ from lq.model import Scope
 from lq.wire.describe import Field
 
 Handler = Callable[[Call], Awaitable[Reply]]
+
+_QUEUES: Final = "/api/v1/queues/"
+_BY_KEY: Final = "/items/byKey/"
+_ITEMS: Final = re.compile("/items(?:/|$)")
 
 
 class Operation(NamedTuple):
@@ -56,6 +60,20 @@ class Match(NamedTuple):
 
     route: Route
     parts: Mapping[str, str]
+
+
+def parted(target: str) -> tuple[str, str, str]:
+    """The path of a request, `?` if one follows, and the query.
+
+    The SDK names queues after URLs, which may have a query, and puts them before `byKey` as they
+    are. Below a queue only its list of items has a parameter that could hold such a path itself.
+    """
+    path, mark, query = target.partition("?")
+    if _BY_KEY in query and path.startswith(_QUEUES) and not _ITEMS.search(path):
+        queue, _, key = target.partition(_BY_KEY)
+        key, mark, query = key.partition("?")
+        path = f"{queue}{_BY_KEY}{key}"
+    return path, mark, query
 
 
 class Router:

@@ -11,7 +11,7 @@ import jsonschema_rs
 
 from lq.daemon.api.app import OPEN_PATHS, ROUTES
 from lq.daemon.api.openapi import document, template
-from lq.daemon.api.router import Router
+from lq.daemon.api.router import Router, parted
 from lq.errors import RequestError
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(document(ROUTES, OPEN_PATHS)))
@@ -25,8 +25,8 @@ def check(method: str, target: str, status: int, content_type: str, body: bytes)
 
     Shape: `target` is what stood in the request line; `body` is empty in an answer to HEAD.
     """
-    path = _AUTHORITY.sub("", target).partition("?")[0]
-    answers = _answers(method, f"/{path.lstrip('/')}")
+    path, _, _ = parted(f"/{_AUTHORITY.sub('', target).lstrip('/')}")
+    answers = _answers(method, path)
     assert str(status) in answers, f"{method} {target} is not said to answer {status}"
     content = _resolved(answers[str(status)])["content"]
     assert content_type in content, f"{method} {target} is not said to answer {content_type}"

@@ -38,6 +38,27 @@ async def test_queues_are_named_after_url_paths(api: Peer, queue: str) -> None:
     assert (await api.ask(f"GET queues/{encoded}")).json["name"] == queue
 
 
+@pytest.mark.parametrize("key", ["k", "a/b", "a?b=c", "?", "items/byKey/k", "a?b=/items/byKey/c"])
+@pytest.mark.parametrize("queue", ["api/mail?tenant=1", "?", "a?b?c/d", "q?items", "q?force=1"])
+async def test_queues_are_named_after_urls_with_a_query(api: Peer, queue: str, key: str) -> None:
+    encoded = queue.replace("/", "%2F").replace("?", "%3F")
+    pushed = await api.ask(f"POST queues/{encoded}/items", *WAITING, f"x-lq-key: {key}")
+    assert pushed.json["queue"] == queue
+    found = await api.ask(f"GET queues/{queue}/items/byKey/{key}")
+    assert (found.status, found.json["id"]) == (200, pushed.json["id"])
+    assert (await api.ask(f"DELETE queues/{queue}/items/byKey/{key}")).json["state"] == "CANCELLED"
+    assert (await api.ask(f"GET queues/{queue}/items/byKey/{key}")).status == 404
+
+
+async def test_a_parameter_may_look_like_a_path_by_key(api: Peer) -> None:
+    key = "a/items/byKey/b"
+    pushed = await api.ask("POST queues/q/items", *WAITING, f"x-lq-key: {key}")
+    for listing in ("queues/q/items", "queues/q/items/", "items"):
+        found = await api.ask(f"GET {listing}?key={key}")
+        assert [item["id"] for item in found.json["items"]] == [pushed.json["id"]]
+    assert (await api.ask(f"DELETE queues/q?force=1&x={key}")).status == 404
+
+
 @pytest.mark.parametrize(
     "path",
     ["items", "a/items", "a%2Fitems", "items/a", "..", "../a", "a/%2E%2E", ".", "a/./b", "%69tems"],
