@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,6 +134,32 @@ def test_the_second_push_with_a_key_takes_the_place_of_the_first(node: Node, lq:
     assert lq.client.items(QUEUE)["items"] == []
 
 
+PUNCTUATION = """a"b<c>d{e}f|g^h~i'j;k=l,m:n@o!p$q*r(s)t+u[v]w&x`y"""
+
+
+def test_a_key_with_slashes_and_accents_names_one_item(node: Node, lq: Daemon) -> None:
+    queue, key = "büro/påsk", "müller/é?x=1&y"
+    node.call("define", path="/other", name=queue)
+    for number in range(3):
+        assert pushed(
+            node.call("push", path="/other", payload=number, key=key, delay=LATER_MS + number)
+        )
+    (item,) = lq.client.items(queue)["items"]
+    assert (item["key"], lq.client.item(item["id"])["payload"]) == (key, 2)
+    assert pushed(node.call("push", path="/other", payload="now", key=key, on=iso(now_ms())))
+    assert node.handled()["item"] == "now"
+    assert wait_until(lambda: lq.client.item(item["id"])["state"] == "COMPLETED")
+    assert node.call("deleteByKeyOfHandler", path="/other", key=key) is None
+
+
+def test_many_pushes_at_once(node: Node, lq: Daemon) -> None:
+    payloads = list(range(60))
+    node.call("pushMany", path=PATH, payloads=payloads, delay=LATER_MS)
+    assert lq.client.queue(QUEUE)["pending"] == len(payloads)
+    node.call("pushMany", path=PATH, payloads=payloads, key="k", delay=LATER_MS)
+    assert lq.client.queue(QUEUE)["pending"] == len(payloads) + 1
+
+
 NAMES = (
     ("plain", "k"),
     ("api/orders/eu", "order/7/confirm"),
@@ -141,6 +168,10 @@ NAMES = (
     ("100%", "50%off"),
     ("api/mail", "a?b=c&d"),
     ("api/mail", "items/byKey/x"),
+    ("api/mail?tenant=1", "a?b"),
+    ("a//b/", "//a//"),
+    ("🌍", "ÿ\xa0ü"),
+    (PUNCTUATION, PUNCTUATION),
     ("q.1", "..x"),
 )
 """Queues and keys, which the SDK puts into paths as they are."""
@@ -195,6 +226,135 @@ def test_what_a_handler_returns_is_remembered(node: Node, lq: Daemon) -> None:
     assert (attempt["status"], attempt["responseBody"]) == (200, '{"sent":3}')
 
 
+TYPED: tuple[tuple[str | None, bytes, object, bytes | None], ...] = (
+    ("text/plain", "Grüße 🌍".encode(), "Grüße 🌍", None),
+    ("text/csv; charset=utf-8", b"a,b\n1,2\n", "a,b\n1,2\n", None),
+    ("application/json; charset=utf-8", b'{"a": [1, null]}', {"a": [1, None]}, None),
+    ("application/octet-stream", bytes(range(256)) * 4, {}, bytes(range(256)) * 4),
+    ("image/png", b"\x89PNG\r\n\x1a\n\x00", {}, b"\x89PNG\r\n\x1a\n\x00"),
+    (None, b"\x00\xff", {}, b"\x00\xff"),
+)
+"""Types of bodies, and what a handler gets of each: a value, or bytes."""
+
+
+@pytest.mark.parametrize("package", ["define", "definePlain"])
+def test_a_handler_gets_json_text_and_bytes_as_what_they_are(
+    node: Node, lq: Daemon, port: int, package: str
+) -> None:
+    """Its signature is over the bytes: a handler that was called has verified it."""
+    node.call(package, path="/typed", name="typed")
+    target = f"http://127.0.0.1:{port}/typed"
+    for content_type, body, item, binary in TYPED:
+        lq.client.push("typed", body, target=target, content_type=content_type)
+        handled = node.handled()
+        assert handled["item"] == item
+        assert handled.get("bytes") == (None if binary is None else b64encode(binary).decode())
+    assert wait_until(lambda: lq.client.queue("typed")["completed"] == len(TYPED))
+
+
+@pytest.mark.parametrize("size", [10_000, 30_000, 60_000])
+def test_what_is_no_larger_than_one_read_arrives_whole(node: Node, size: int) -> None:
+    assert pushed(node.call("push", path=PATH, payload="x" * size))
+    assert node.handled()["item"] == "x" * size
+
+
+def test_an_application_on_the_smaller_package_alone(node: Node, lq: Daemon) -> None:
+    node.call("definePlain", path="/plain", name="plain/é")
+    for payload in ({"n": 1}, "x" * 900_000, None):
+        assert pushed(node.call("pushPlain", path="/plain", payload=payload))
+        assert node.handled()["item"] == payload
+    assert pushed(node.call("pushPlain", path="/plain"))
+    assert node.handled()["undefined"] is True
+    wait_until(lambda: lq.client.queue("plain/é")["completed"] == 4)
+    assert pushed(node.call("pushPlain", path="/plain", payload=1, key="a/é", delay=LATER_MS))
+    assert node.call("deleteByKeyPlain", path="/plain", key="a/é") is not None
+    assert node.call("deleteByKeyPlain", path="/plain", key="a/é") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "queue"),
+    [
+        ("mail/send", "mail/send"),
+        ("/mail/send/", "mail/send/"),
+        ("büro/påsk", "büro/påsk"),
+        ("mail?tenant=1&x", "mail?tenant=1&x"),
+    ],
+)
+def test_a_queue_is_named_after_its_path(node: Node, lq: Daemon, path: str, queue: str) -> None:
+    defined = node.call("define", path=path)
+    assert defined["queue"] == queue
+    named = path.partition("?")[0]
+    named = named if named.startswith("/") else f"/{named}"
+    assert pushed(node.call("push", path=named, payload=1))
+    assert node.handled()["item"] == 1
+    assert pushed(node.call("push", path=named, payload=1, key="k", delay=LATER_MS))
+    (waiting,) = lq.client.items(queue)["items"]
+    assert node.call("fetchOfHandler", path=named, id=waiting["id"]) is not None
+    assert node.call("deleteByKeyOfHandler", path=named, key="k") is not None
+    assert node.call("deleteByKeyOfHandler", path=named, key="k") is None
+    assert pushed(node.call("push", path=named, payload=1, delay=LATER_MS))
+    (waiting,) = lq.client.items(queue)["items"]
+    assert node.call("deleteOfHandler", path=named, id=waiting["id"]) is not None
+    assert lq.client.items(queue)["items"] == []
+    assert node.call("fetchOfHandler", path=named, id="undefined") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "ends"),
+    [
+        (202, {}, ("COMPLETED", 1)),
+        (204, {}, ("COMPLETED", 1)),
+        (500, {}, ("FAILED", 3)),
+        (422, {"x-lq-retry": "no"}, ("FAILED", 1)),
+        (410, {}, ("FAILED", 1)),
+    ],
+)
+def test_a_handler_may_answer_with_a_response_of_its_own(
+    node: Node, lq: Daemon, status: int, headers: dict[str, str], ends: tuple[str, int]
+) -> None:
+    responds: dict[str, Any] = {"status": status, "headers": headers}
+    if status != 204:
+        responds["body"] = "in its own words"
+    assert pushed(node.call("push", path=PATH, payload={"responds": responds}))
+    (item,) = wait_until(lambda: lq.client.history(queue=QUEUE)["items"])
+    assert (item["state"], item["attempts"], item["lastStatus"]) == (*ends, status)
+    if status >= 400:
+        assert "in its own words" in item["error"]
+
+
+def test_headers_beyond_ascii_reach_the_handler(node: Node) -> None:
+    node.call("define", path="/guarded", name="guarded", headers={"x-who": "Åsa", "Cookie": "a=b"})
+    assert pushed(node.call("push", path="/guarded", payload=1))
+    head = node.next("head")["headers"]
+    assert head["x-who"].encode("latin-1").decode() == "Åsa"
+    assert head["cookie"] == "a=b"
+    assert node.handled()["item"] == 1
+
+
+def test_on_a_platform_that_it_knows_it_guesses_where_it_is(
+    sdk: Path, lq: Daemon, token: str, port: int
+) -> None:
+    """On Vercel, where a header lets requests past the protection of a preview."""
+    environ = environment(
+        sdk,
+        LQ_API_URL=lq.url,
+        LQ_TOKEN=token,
+        LQ_SECRET=lq.secret(),
+        VERCEL="1",
+        VERCEL_URL=f"127.0.0.1:{port}",
+        VERCEL_AUTOMATION_BYPASS_SECRET="bypass-canary",
+    )
+    with Node(sdk, environ) as node:
+        assert (
+            node.call("define", path=PATH, name=QUEUE)["target"] == f"http://127.0.0.1:{port}{PATH}"
+        )
+        assert pushed(node.call("push", path=PATH, payload=1))
+        assert node.next("head")["headers"]["x-vercel-protection-bypass"] == "bypass-canary"
+        assert node.handled()["item"] == 1
+    (item,) = wait_until(lambda: lq.client.history()["items"])
+    assert lq.client.item(item["id"])["headers"] == {"x-vercel-protection-bypass": "[redacted]"}
+
+
 def test_headers_go_with_the_validation_and_the_call(node: Node, lq: Daemon) -> None:
     node.call("define", path="/guarded", name="guarded", headers={"x-bypass": "let me in"})
     assert pushed(node.call("push", path="/guarded", payload=1))
@@ -243,6 +403,39 @@ def test_other_refusals_are_client_errors(node: Node, lq: Daemon) -> None:
     elsewhere = lq.client.create_token("elsewhere", ["push"], ["other"])["token"]
     limited = node.call("pushTo", **wanted, token=elsewhere)
     assert (limited.kind, limited.status) == ("ClientError", 403)
+
+
+def test_what_a_token_may_not_do_is_a_client_error(node: Node, lq: Daemon) -> None:
+    lq.client.push("q", b"1", key="k", target="https://example.com/", delay_ms=LATER_MS)
+    reader = lq.client.create_token("reader", ["read"])["token"]
+    named = {"queue": "q", "key": "k", "token": reader}
+    assert node.call("fetchByKey", **named) is not None
+    refused = node.call("deleteByKey", **named)
+    assert (refused.kind, refused.status) == ("ClientError", 403)
+    nobody = node.call("fetchByKey", **named | {"token": "lq_nobody"})
+    assert (nobody.kind, nobody.status) == ("ClientError", 401)
+    assert nobody.message.startswith("this needs a valid token")
+
+
+def test_a_push_to_a_daemon_that_has_stopped_is_an_error_that_passes(
+    node: Node, lq: Daemon
+) -> None:
+    assert pushed(node.call("push", path=PATH, payload={"fails": "for ever"}, delay=LATER_MS))
+    item = lq.client.items(QUEUE)["items"][0]["id"]
+    lq.environ["LQ_LISTEN"] = lq.url.removeprefix("http://")
+    assert lq.stop().code == 0
+    assert node.call("push", path=PATH, payload=1).kind == "TypeError"  # of fetch
+    lq.start()
+    assert pushed(node.call("push", path=PATH, payload="again"))
+    assert node.handled()["item"] == "again"
+    assert node.call("fetch", id=item) is not None
+
+
+def test_a_schedule_without_payload_gives_its_handler_undefined(node: Node, lq: Daemon) -> None:
+    made = node.call("scheduleHandler", cron="* * * * * *", path=PATH)
+    assert node.handled()["undefined"] is True
+    assert "payload" not in lq.client.schedule(made["id"])
+    assert node.call("deleteSchedule", id=made["id"]) is True
 
 
 def test_a_schedule_is_made_once(node: Node, lq: Daemon) -> None:

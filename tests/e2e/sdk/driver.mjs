@@ -5,27 +5,53 @@ import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 
-import { globalClient } from '@dayone-labs/lambda-queue-js';
+import { globalClient, queueClient } from '@dayone-labs/lambda-queue-js';
 import { ClientError, RequestInvalid } from '@dayone-labs/lambda-queue-js/lib/models.js';
 import { queue, schedule } from '@dayone-labs/lambda-queue-serverless';
 
 const emit = message => process.stdout.write(JSON.stringify(message) + '\n');
 
-const baseUrl = process.env.LQ_BASE_URL;
+const baseUrl = process.env.LQ_BASE_URL ?? `http://${process.env.VERCEL_URL}`;
+const pathOf = url => decodeURIComponent(new URL(url, baseUrl).pathname);
 const handlers = new Map();
+const plain = new Map();
+
+// What a handler does with an item: tells of it, and then whatever the item says.
+const work = name => async item => {
+  const bytes = item instanceof ArrayBuffer ? Buffer.from(item).toString('base64') : undefined;
+  emit({ handled: name, at: Date.now(), undefined: item === undefined, item, bytes });
+  if (item?.fails?.length) throw new Error(`told to fail: ${item.fails}`);
+  if (item?.responds) return new Response(item.responds.body, item.responds);
+  return item?.returns;
+};
 
 function define({ path, name, headers }) {
-  const handler = queue(path, async item => {
-    emit({ handled: name, at: Date.now(), undefined: item === undefined, item });
-    if (item?.fails?.length) throw new Error(`told to fail: ${item.fails}`);
-    return item?.returns;
-  }, { name, headers });
-  handlers.set(path, handler);
+  const handler = queue(path, work(name ?? path), { name, headers });
+  handlers.set(pathOf(handler.target), handler);
   return { queue: handler.queue, target: handler.target };
+}
+
+// An application on the smaller package alone, which reads bodies itself.
+function definePlain({ path, name }) {
+  const handler = queueClient(name, work(name), {
+    apiUrl: process.env.LQ_API_URL,
+    token: process.env.LQ_TOKEN,
+    secret: process.env.LQ_SECRET,
+    target: baseUrl + path,
+  });
+  plain.set(path, handler);
 }
 
 const calls = {
   define,
+  definePlain,
+  pushPlain: ({ path, payload, ...options }) => plain.get(path).push(payload, options),
+  deleteByKeyPlain: ({ path, key }) => plain.get(path).deleteByKey(key),
+  fetchOfHandler: ({ path, id }) => handlers.get(path).fetch(id),
+  deleteOfHandler: ({ path, id }) => handlers.get(path).delete(id),
+  deleteByKeyOfHandler: ({ path, key }) => handlers.get(path).deleteByKey(key),
+  pushMany: ({ path, payloads, ...options }) =>
+    Promise.all(payloads.map(payload => handlers.get(path).push(payload, options))),
   push: ({ path, payload, on, ...options }) =>
     handlers.get(path).push(payload, { ...options, on: on && new Date(on) }),
   fetchByKeyOfHandler: ({ path, key }) => handlers.get(path).fetchByKey(key),
@@ -33,8 +59,8 @@ const calls = {
   deleteByKey: ({ queue, key, ...options }) => client(options).deleteByKey(queue, key),
   fetch: ({ id, ...options }) => client(options).fetch(id),
   delete: ({ id, ...options }) => client(options).delete(id),
-  pushTo: ({ queue, payload, token, apiUrl, ...options }) =>
-    client({ token, apiUrl }).push(queue, payload, options),
+  pushTo: ({ queue, payload, token, apiUrl, on, ...options }) =>
+    client({ token, apiUrl }).push(queue, payload, { ...options, on: on && new Date(on) }),
   scheduleHandler: ({ cron, path, payload, ...options }) =>
     schedule(cron, { ...options, queue: handlers.get(path) }, payload),
   schedule: ({ cron, payload, token, apiUrl, ...options }) =>
@@ -64,8 +90,24 @@ const described = error => ({
   issues: error.issues,
 });
 
+async function answerPlainly(handler, incoming, outgoing) {
+  if (incoming.method === 'HEAD') {
+    outgoing.setHeader('x-lq-signature', await handler.generateEndpointValidationKey());
+    return outgoing.end();
+  }
+  try {
+    const chunks = await incoming.toArray();
+    const body = new Uint8Array(Buffer.concat(chunks));
+    outgoing.end(JSON.stringify(await handler.handle(body.length && body.buffer, incoming.headers)));
+  } catch (error) {
+    emit({ refused: error.message });
+    outgoing.writeHead(500).end(error.message);
+  }
+}
+
 async function answer(incoming, outgoing) {
-  const handler = handlers.get(decodeURIComponent(incoming.url));
+  if (plain.has(incoming.url)) return answerPlainly(plain.get(incoming.url), incoming, outgoing);
+  const handler = handlers.get(pathOf(incoming.url));
   const bodiless = incoming.method === 'HEAD';
   if (bodiless) emit({ head: incoming.url, headers: incoming.headers });
   try {
