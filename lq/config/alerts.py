@@ -6,7 +6,6 @@ Owns what these tables may say, and their defaults. Whether a target may be call
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +17,17 @@ from msgspec import Struct
 from lq.alerts import ALWAYS, Preset, Rule
 from lq.alerts import Kind as Told
 from lq.config.doors import FILE
-from lq.config.kinds import HEADERS, Kind, choice, duration, integer, matching, text_of, texts, why
+from lq.config.kinds import (
+    HEADERS,
+    Kind,
+    choice,
+    duration,
+    integer,
+    matching,
+    read_table,
+    text_of,
+    texts,
+)
 from lq.config.schedules import Where
 from lq.errors import ConfigError
 from lq.when import DAY_MS
@@ -86,17 +95,7 @@ def _read(table: Mapping[str, Any], path: tuple[str, ...], where: Where) -> Rule
         at = where((*path, name) if name in table else path)
         return ConfigError(f"{at}: [[alerts]] {name}: {message}", hint=_HINT)
 
-    members: dict[str, Any] = {}
-    for name, value in table.items():
-        kind = _KINDS.get(name)
-        if kind is None:
-            near = difflib.get_close_matches(name, _KINDS, 1)
-            meant = f", did you mean {near[0]}?" if near else f"; known are {', '.join(_KINDS)}"
-            raise refuse(name, f"unknown key{meant}")
-        try:
-            members[name] = kind.read(value)
-        except ValueError as error:
-            raise refuse(name, why(error, kind, value)) from None
+    members = read_table(table, _KINDS, refuse)
     for name in ("name", "target"):
         if name not in members:
             raise refuse(name, "is missing")

@@ -6,6 +6,7 @@ ValueError; what it accepts is said by its Kind.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from lq.backoff import MAX_RETRIES, parse_retry
+from lq.errors import ConfigError
 from lq.model import RetryPolicy
 from lq.when import DAY_MS, parse_duration
 from lq.wire import METHODS, check_item_headers, read_json
@@ -146,6 +148,26 @@ def retry_of(value: Any) -> RetryPolicy:
 
 def words_of(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def read_table(
+    table: Mapping[str, Any],
+    kinds: Mapping[str, Kind],
+    refuse: Callable[[str, str], ConfigError],
+) -> dict[str, Any]:
+    """What the keys of a table mean. Raises: what `refuse` makes of a key and what is wrong."""
+    members = {}
+    for name, value in table.items():
+        kind = kinds.get(name)
+        if kind is None:
+            near = difflib.get_close_matches(name, kinds, 1)
+            meant = f", did you mean {near[0]}?" if near else f"; known are {', '.join(kinds)}"
+            raise refuse(name, f"unknown key{meant}")
+        try:
+            members[name] = kind.read(value)
+        except ValueError as error:
+            raise refuse(name, why(error, kind, value)) from None
+    return members
 
 
 def why(error: ValueError, kind: Kind, value: object) -> str:

@@ -7,7 +7,6 @@ is done about schedules that come and go for `daemon.schedules`.
 from __future__ import annotations
 
 import datetime
-import difflib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -25,9 +24,9 @@ from lq.config.kinds import (
     choice,
     duration,
     integer,
+    read_table,
     text_of,
     texts,
-    why,
 )
 from lq.errors import ConfigError
 from lq.firing import parse_rule
@@ -82,17 +81,7 @@ def _read(table: Mapping[str, Any], path: tuple[str, ...], where: Where) -> File
         at = where((*path, name) if name in table else path)
         return ConfigError(f"{at}: [[schedules]] {name}: {message}", hint=_HINT)
 
-    members: dict[str, Any] = {}
-    for name, value in table.items():
-        kind = _KINDS.get(name)
-        if kind is None:
-            near = difflib.get_close_matches(name, _KINDS, 1)
-            meant = f", did you mean {near[0]}?" if near else f"; known are {', '.join(_KINDS)}"
-            raise refuse(name, f"unknown key{meant}")
-        try:
-            members[name] = kind.read(value)
-        except ValueError as error:
-            raise refuse(name, why(error, kind, value)) from None
+    members = read_table(table, _KINDS, refuse)
     for name in ("key", "schedule", "queue"):
         if name not in members:
             raise refuse(name, "is missing")

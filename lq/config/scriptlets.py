@@ -6,7 +6,6 @@ refused here, and once more when it is run.
 
 from __future__ import annotations
 
-import difflib
 import os
 import pwd
 import re
@@ -16,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from lq.config.kinds import Kind, choice, duration, integer, text_of, why
+from lq.config.kinds import Kind, choice, duration, integer, read_table, text_of
 from lq.errors import ConfigError
 from lq.paths import Source
 from lq.scriptlets import PATH, Limits, Scriptlet, found, refusal
@@ -104,7 +103,7 @@ def _of_table(name: str, table: Any, where: Where) -> Scriptlet:
         raise ConfigError(f"{where(path)}: [scriptlets] {name!r}: {_NAMES}", hint=_HINT)
     if not isinstance(table, dict):
         raise ConfigError(f"{where(path)}: [scriptlets.{name}]: expected a table", hint=_HINT)
-    members = _read(table, {**_COMMAND, **_KINDS}, refuse)
+    members = read_table(table, {**_COMMAND, **_KINDS}, refuse)
     if "command" not in members:
         raise refuse("command", "is missing")
     command = members.pop("command")
@@ -161,7 +160,7 @@ def _of_file(name: str, path: Path) -> Scriptlet:
                 raise ConfigError(f"{path}:{number}: {key}: is there twice", hint=_HINT)
             lines[key] = number
         table |= found
-    members = _read(table, _KINDS, refuse)
+    members = read_table(table, _KINDS, refuse)
     return _scriptlet(name, (str(path.absolute()),), str(path), members)
 
 
@@ -178,25 +177,6 @@ def _settings(path: Path) -> Iterator[tuple[int, str]]:
             yield number, found[1].decode("utf-8", "replace")
         elif stripped and not stripped.startswith(b"#"):
             return
-
-
-def _read(
-    table: Mapping[str, Any],
-    kinds: Mapping[str, Kind],
-    refuse: Callable[[str, str], ConfigError],
-) -> dict[str, Any]:
-    members = {}
-    for name, value in table.items():
-        kind = kinds.get(name)
-        if kind is None:
-            near = difflib.get_close_matches(name, kinds, 1)
-            meant = f", did you mean {near[0]}?" if near else f"; known are {', '.join(kinds)}"
-            raise refuse(name, f"unknown key{meant}")
-        try:
-            members[name] = kind.read(value)
-        except ValueError as error:
-            raise refuse(name, why(error, kind, value)) from None
-    return members
 
 
 def _scriptlet(
