@@ -315,3 +315,38 @@ async def test_a_job_of_a_schedule_knows_its_time(beside: Beside) -> None:
     assert (jobs[0].schedule, jobs[0].payload) == (made["id"], 7)
     assert jobs[0].fire_time is not None
     assert jobs[0].fire_time.tzinfo is UTC
+
+
+ENDS = {
+    "well": ("COMPLETED", None, '{"did":"well"}'),
+    "fail": ("FAILED", "callback failed: never", "never"),
+    "raise": ("RETRY", "callback failed: OSError: disk full", "OSError: disk full"),
+}
+"""How a handler goes about it: the state, the error and the answer that its item ends with."""
+
+
+@pytest.mark.parametrize("completion", ["callback", "background"])
+@pytest.mark.parametrize("how", ENDS)
+async def test_a_handler_that_works_on_completes_its_job_by_callback(
+    beside: Beside, completion: Any, how: str
+) -> None:
+    queue = Queue[str]("q", path="/q", completion=completion, timeout="1m")
+    wanted: list[bool] = []
+
+    @queue.handler
+    async def work(job: Job[str]) -> dict[str, str]:
+        wanted.append(await job.heartbeat())
+        if job.payload == "fail":
+            raise Fail("never")
+        if job.payload == "raise":
+            raise OSError("disk full")
+        return {"did": job.payload}
+
+    state, error, result = ENDS[how]
+    async with serving(queue) as url:
+        item = await queue.push(how, target=f"{url}/q")
+        done = await beside.ended(item, state)
+        await queue.drain()
+    assert (done["attempts"], done.get("error")) == (1, error)
+    assert (await beside.attempts(item))[0]["responseBody"] == result
+    assert wanted == [True]
