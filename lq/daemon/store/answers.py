@@ -34,8 +34,8 @@ def known(fetch: Fetch, asked: Idempotency, kind: type[Answer]) -> Answer | None
     if request != asked.request:
         raise IdempotencyMismatch(
             "another request came with this Idempotency-Key; nothing was done",
-            hint="make a key for each request; path, x-lq headers and body of a repetition are the"
-            " same",
+            hint="make a key for each request; path, x-lq headers, content type and body of a"
+            " repetition are the same",
         )
     return msgspec.json.decode(text, type=kind)
 
