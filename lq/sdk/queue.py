@@ -199,6 +199,8 @@ class Queue(Generic[T]):
         """
         encoded = self._codec.encode(payload)
         if self._encrypt:
+            if identity is None:
+                identity = options.get("idempotency_key")  # other bytes were another request
             sealer = Sealer(self.name, self._encryption_key)
             encoded = sealer.seal(encoded, "payload", identity)
         told: dict[str, Any] = {**self._defaults, **options}

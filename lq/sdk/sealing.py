@@ -4,8 +4,9 @@ Owns: the keys, and the format that docs/handlers.md describes to the byte. Impo
 when it is first needed.
 
 Invariant: a nonce never serves two different plaintexts under one key. It is random; but for what
-has a key it is derived from key and plaintext, so that the same item pushed again is the same
-bytes, and lq changes nothing. All that this shows is that two pushes of one key are the same.
+has a key, or an idempotency key, it is derived from that and the plaintext, so that the same item
+pushed again is the same bytes, and lq changes nothing. All that this shows is that two pushes of
+one key are the same.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ class Sealer:
         self._keys = {key_id(key): key for key in map(read_key, keys)}
 
     def seal(self, plain: Encoded, purpose: str, identity: str | None = None) -> Encoded:
-        """Encrypt. Shape: `purpose` is "payload" or "result"; `identity` is its key, if any."""
+        """Encrypt, under the same `identity` the same into the same bytes.
+
+        Shape: `purpose` is "payload" or "result"; `identity` is its key or idempotency key, if any.
+        """
         kid, key = next(iter(self._keys.items()))
         kind = plain.content_type or ""
         context = _context(purpose, self._queue, kid, kind)

@@ -232,6 +232,18 @@ async def test_the_daemon_never_sees_what_is_encrypted(
         assert CANARY not in "\n".join(database.iterdump())
 
 
+async def test_an_encrypted_push_may_be_repeated(beside: Beside) -> None:
+    key = "5a" * 32
+    queue = Queue[str]("cards", target="http://127.0.0.1:1/", encrypt=True, encryption_key=key)
+    first = await queue.push(CANARY, delay="1h", idempotency_key="once")
+    assert await queue.push(CANARY, delay="1h", idempotency_key="once") == first
+    keyed = await queue.push(CANARY, key="k", delay="1h", idempotency_key="two")
+    assert await queue.push(CANARY, key="k", delay="1h", idempotency_key="two") == keyed
+    assert keyed["id"] != first["id"]
+    with pytest.raises(ApiError, match="another request"):
+        await queue.push(f"{CANARY} changed", delay="1h", idempotency_key="once")
+
+
 # Schedules
 
 
