@@ -64,7 +64,12 @@ TEXT_QUEUE.handler(lambda it: it)
 @given(HEADERS, BODIES)
 def test_lq_is_answered_whatever_its_headers_say(headers: Any, body: bytes) -> None:
     signed = call(body, None)
-    kept = tuple(h for h in headers if not h[0].lower().startswith(("x-lq-sig", "x-lq-id", "webh")))
+    # A signature in the place of a queue's name would be logged, and taken for one that leaked.
+    kept = tuple(
+        (name, text)
+        for name, text in headers
+        if not name.lower().startswith(("x-lq-sig", "x-lq-id", "webh")) and "s=000" not in text
+    )
     request = signed._replace(headers=(*signed.headers, *kept))
     assert TEXT_QUEUE.respond_sync(request).status in {200, 422, 500}
     response = QUEUE.respond_sync(request)
