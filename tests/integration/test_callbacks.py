@@ -504,16 +504,19 @@ async def test_what_a_full_disk_cannot_note_waits_all_the_same(
         disks[0].read_only = True
         gate.open()
 
-        async def noticed() -> bool:
+        async def is_well() -> bool:
             await daemon.engine.queues()  # so that looking is no spin
-            return not daemon.engine.health().live
+            return daemon.engine.health().live
+
+        async def noticed() -> bool:
+            return not await is_well()
 
         await eventually(noticed)
         assert (await says(daemon, call, "heartbeat")).status == 503
         disks[0].read_only = False
         clock.advance(SECOND)
         await accepted(daemon, job.id)
-        assert daemon.engine.health().live
+        await eventually(is_well)  # a moment after the commit
         assert (await says(daemon, call, "complete")).status == 200
 
 
