@@ -10,7 +10,10 @@ INSERT INTO answers (key, request, answered_at, answer) VALUES (:key, :request, 
 ON CONFLICT (key) DO UPDATE SET request = excluded.request, answered_at = excluded.answered_at,
     answer = excluded.answer;
 
+-- name: old_answers
+-- The oldest of those that are too old to count.
+SELECT seq FROM answers WHERE answered_at <= :before ORDER BY answered_at LIMIT :limit;
+
 -- name: forget_answers
--- Forget the oldest of those that are too old to count.
-DELETE FROM answers WHERE seq IN (
-    SELECT seq FROM answers WHERE answered_at <= :before ORDER BY answered_at LIMIT :limit);
+-- Forget answers.
+DELETE FROM answers WHERE seq IN (SELECT column1 FROM (VALUES :rows(1)));
