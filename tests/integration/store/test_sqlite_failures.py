@@ -16,6 +16,7 @@ from lq.daemon.store.sqlite import JobBook, SqliteStore, open_store
 from lq.errors import DataError, StorageFull, StoreFailed, Unavailable
 from lq.model import ById, State
 from tests.clock import START
+from tests.support.handler import GIVE_UP_S
 from tests.support.jobs import all_of, assert_counts, claim, fail, new_job, push_running, succeed
 from tests.support.sqlite import Disk, beside, no_file_may_grow
 
@@ -212,10 +213,10 @@ async def test_a_failing_disk_ends_the_store(tmp_path: Path, turns: int) -> None
         assert [type(answer) for answer in answers] == [StoreFailed] * 3
         assert book.transactions == 1
         with pytest.raises(StoreFailed, match="the disk failed"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(GIVE_UP_S):
                 await work
     with pytest.raises(StoreFailed):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(GIVE_UP_S):
             await store.push(new_job())
     await store.close()
     async with sqlite(tmp_path) as again:
@@ -235,10 +236,10 @@ async def test_damage_found_while_serving_ends_the_store(tmp_path: Path, asked: 
         file.seek(4096)
         file.write(b"\xff" * (size - 4096))
     with pytest.raises(DataError, match="damaged"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(GIVE_UP_S):
             await (store.get(ById("job_1")) if asked == "a read" else store.push(new_job()))
     with pytest.raises(DataError, match="damaged"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(GIVE_UP_S):
             await work
     await store.close()
 
