@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from lq.alerts import Kind, Preset, Rule
 from lq.config import Mail, WatchConfig
 from lq.daemon.main import Daemon
+from lq.daemon.watch import Ping
 from lq.errors import NotFound
 from lq.model import (
     ById,
@@ -32,6 +33,7 @@ from lq.model import (
     RetryPolicy,
     State,
 )
+from tests.clock import FakeClock
 from tests.support.handler import GIVE_UP_S, Call, Gate, Wire, answers, listening
 from tests.support.home import Home, eventually, reaches
 from tests.support.schedules import HOUR, MINUTE, SECOND, make
@@ -358,18 +360,35 @@ async def failure(daemon: Daemon, job: Job) -> str:
     return (await daemon.engine.get(ById(job.id))).error or ""
 
 
-async def test_a_ping_goes_out_at_its_interval(home: Home) -> None:
+async def test_a_ping_goes_out_at_its_interval(clock: FakeClock) -> None:
+    pinged: asyncio.Queue[str] = asyncio.Queue()
+
+    async def get(url: str, _: int) -> str | None:
+        pinged.put_nowait(url)
+        return None
+
+    ping = Ping(WatchConfig(ping="https://example.com/alive"), clock, lambda: True, get)
+    async with asyncio.TaskGroup() as services:
+        running = services.create_task(ping.run())
+        for _ in range(3):
+            assert await asyncio.wait_for(pinged.get(), GIVE_UP_S) == "https://example.com/alive"
+            clock.advance(MINUTE - 1)
+            await asyncio.sleep(0)
+            assert pinged.empty()
+            clock.advance(1)
+        running.cancel()
+
+
+async def test_a_daemon_pings_on_whatever_the_answer(home: Home) -> None:
     watch = WatchConfig(ping=home.handler.url("/ping"))
     home.handler.on("/ping", answers(200), answers(500), answers(200))
     async with home.daemon(watch=watch) as daemon:
-        for _ in range(3):
-            assert (await home.handler.next()).path == "/ping"
-            waiting = home.clock.waiting
 
-            async def waits(before: int = waiting) -> bool:
-                await daemon.engine.queues()
-                return home.clock.waiting >= before
-
-            await eventually(waits)
+        async def pinged_three_times() -> bool:
+            await daemon.engine.queues()
             home.clock.advance(MINUTE)
+            return len(home.handler.calls) >= 3
+
+        await eventually(pinged_three_times)
+        assert {call.path for call in home.handler.calls} == {"/ping"}
         assert (await daemon.engine.history(JobFilter())).items == ()
