@@ -20,7 +20,7 @@ from lq.commands import common, failure
 from lq.errors import LqError
 
 COMMANDS = (
-    *("serve", "push", "run", "items", "history", "schedules", "cron", "apply"),
+    *("serve", "push", "run", "items", "why", "history", "schedules", "cron", "apply"),
     *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
     *("doctor", "version"),
 )

@@ -84,6 +84,13 @@ class RetryPolicy(Struct, frozen=True):
     waits_ms: tuple[int, ...] = ()
 
 
+class Rate(Struct, frozen=True):
+    """How many jobs may start in each stretch of time."""
+
+    count: int
+    per_ms: int
+
+
 class Push(Struct, frozen=True, kw_only=True):
     """A push as its caller meant it; what is None falls back to the queue, then the configuration.
 
@@ -194,7 +201,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """A stored job. `payload` is None where a listing left it out.
 
     Shape: `seq` orders jobs by push and never leaves the daemon; `id` is the public name.
-    `run_id` is set exactly while the job is RUNNING.
+    `run_id` is set exactly while the job is RUNNING. `held_until` is when the head of a fifo queue
+    goes on: it keeps its place there, which is its `due_at`.
     """
 
     seq: int
@@ -224,6 +232,7 @@ class Job(Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     tracestate: str | None = None
     firing: Firing | None = None
+    held_until: int | None = None
     payload: bytes | None = None
 
     @property
@@ -234,6 +243,11 @@ class Job(Struct, frozen=True, kw_only=True):
     @property
     def max_attempts(self) -> int:
         return self.retry.retries + 1
+
+    @property
+    def next_at(self) -> int:
+        """When it may be attempted next."""
+        return max(self.due_at, self.held_until or 0)
 
 
 class Run(Struct, frozen=True):
@@ -304,7 +318,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
 
     Shape: `verb` is `succeed`, `fail` (again at `due_at`), `bury`, or `release` (again at
     `due_at`, uncounted). `failures` and `interruptions` are the job's new values.
-    Without `outcome` the run is forgotten: nothing was called.
+    Without `outcome` the run is forgotten: nothing was called. With `held_until` the job keeps its
+    place in its queue, `due_at`, and goes on then.
     """
 
     run: Run
@@ -314,7 +329,13 @@ class Settlement(Struct, frozen=True, kw_only=True):
     interruptions: int = 0
     outcome: Outcome | None = None
     due_at: int | None = None
+    held_until: int | None = None
     error: str | None = None
+
+    @property
+    def next_at(self) -> int | None:
+        """When its job may be attempted again; None when it is finished."""
+        return None if self.due_at is None else max(self.due_at, self.held_until or 0)
 
 
 class Settled(Struct, frozen=True):
@@ -425,12 +446,19 @@ class Page(Struct, Generic[T], frozen=True):
 
 
 class QueueSettings(Struct, frozen=True, kw_only=True):
-    """What can be set for one queue; None falls back to the configuration."""
+    """What can be set for one queue; None falls back to the configuration.
+
+    Shape: `burst` is how many may start at once after a quiet time, in spite of `rate`. `fifo` has
+    a job that fails wait at the head, and the queue wait with it; one runs at a time then.
+    """
 
     target: str | None = None
     method: str | None = None
     headers: Mapping[str, str] | None = None
     concurrency: int | None = None
+    rate: Rate | None = None
+    burst: int | None = None
+    fifo: bool | None = None
     retry: RetryPolicy | None = None
     timeout_ms: int | None = None
     validate: str | None = None  # "head" or "none"; only from lq.toml
@@ -444,10 +472,14 @@ class QueueEdit(Struct, frozen=True, kw_only=True):
     method: str | UnsetType | None = UNSET
     headers: Mapping[str, str] | UnsetType | None = UNSET
     concurrency: int | UnsetType | None = UNSET
+    rate: Rate | UnsetType | None = UNSET
+    burst: int | UnsetType | None = UNSET
+    fifo: bool | UnsetType | None = UNSET
     retry: RetryPolicy | UnsetType | None = UNSET
     timeout_ms: int | UnsetType | None = UNSET
     paused: bool | UnsetType = UNSET
     paused_until: int | UnsetType | None = UNSET
+    pause_reason: str | UnsetType | None = UNSET
 
 
 class Counts(Struct, frozen=True, kw_only=True):
@@ -464,7 +496,9 @@ class Counts(Struct, frozen=True, kw_only=True):
 class Queue(Struct, frozen=True, kw_only=True):
     """A queue as stored: its own settings, its pause, its counts.
 
-    Shape: `next_due_at` is the due time of its first waiting job, past or future.
+    Shape: `next_due_at` is the due time of its first waiting job, past or future. `paced_until` is
+    when its rate has recovered from what was started last. `set_by` says of settings where the
+    configuration sets them.
     """
 
     name: str
@@ -472,8 +506,11 @@ class Queue(Struct, frozen=True, kw_only=True):
     settings: QueueSettings
     paused: bool = False
     paused_until: int | None = None
+    pause_reason: str | None = None
     counts: Counts = Counts()
     next_due_at: int | None = None
+    paced_until: int | None = None
+    set_by: Mapping[str, str] = MappingProxyType({})
 
 
 class Misfire(StrEnum):

@@ -164,6 +164,31 @@ def item_details(item: Json, now: int) -> list[tuple[str, str]]:
     return present(details)
 
 
+def why_text(why: Json, now: int) -> str:
+    """Why an item is where it is: a sentence, then each gate that is closed to it."""
+    lines = [f"{clean(why['id'])} in {clean(why['queue'])} is {why['state']}"]
+    lines.append(clean(why["summary"]))
+    details = [(gate["gate"], _gate_text(gate, now)) for gate in why["gates"]]
+    if why.get("ahead"):
+        details.append(("ahead", f"{counted(why['ahead'], 'item')} of its queue"))
+    if "predictedStart" in why:
+        details.append(("starts", f"{moment(why['predictedStart'], now)}, as it looks now"))
+    elif why["gates"]:
+        details.append(("starts", "nobody can know, until that changes"))
+    details.append(("last error", clean(why.get("error", ""))))
+    shown = present(details)
+    return "\n".join([*lines, *(["", details_text(shown)] if shown else [])])
+
+
+def _gate_text(gate: Json, now: int) -> str:
+    text = str(gate["reason"])
+    if until := gate.get("until"):
+        text += f"; until {moment(until, now)}"
+    if by := gate.get("by"):
+        text += f"; by {', '.join(by)}"
+    return text
+
+
 def queue_details(queue: Json, now: int) -> list[tuple[str, str]]:
     """What there is to say about one queue, labelled."""
     counts = [f"{queue[name]} {name}" for name in _COUNTS if name in queue]
@@ -176,9 +201,13 @@ def queue_details(queue: Json, now: int) -> list[tuple[str, str]]:
         ("method", queue.get("method")),
         ("headers", ", ".join(f"{n}: {v}" for n, v in queue.get("headers", {}).items())),
         ("concurrency", queue.get("concurrency")),
+        ("rate", queue.get("rate")),
+        ("burst", queue.get("burst")),
+        ("fifo", "yes" if queue.get("fifo") else None),
         ("retry", queue.get("retryPolicy")),
         ("timeout", queue.get("timeout")),
         ("redact", ", ".join(queue.get("redact", ()))),
+        ("fixed", ", ".join(f"{key} by {by}" for key, by in queue.get("setBy", {}).items())),
     ]
     return present(details)
 
@@ -451,8 +480,9 @@ def table_of(headings: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> T
 def queue_state(queue: Json, now: int) -> str:
     if not queue["paused"]:
         return "active"
-    until = queue.get("pausedUntil")
-    return f"paused, {span(parse_rfc3339(until) - now)} left" if until else "paused"
+    until, reason = queue.get("pausedUntil"), queue.get("pauseReason")
+    left = f", {span(parse_rfc3339(until) - now)} left" if until else ""
+    return f"paused{left}" + (f" ({reason})" if reason else "")
 
 
 def _token_state(token: Json, now: int) -> str:

@@ -96,6 +96,7 @@ class AsyncClient:
     run = _verb(Verbs.run)
     retry = _verb(Verbs.retry)
     attempts = _verb(Verbs.attempts)
+    why = _verb(Verbs.why)
     logs = _verb(Verbs.logs)
     items = _verb(Verbs.items)
     history = _verb(Verbs.history)

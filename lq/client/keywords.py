@@ -72,15 +72,19 @@ class ScheduleOptions(TypedDict, total=False):
 class QueueSettings(TypedDict, total=False):
     """Settings of a queue; None takes one away, and what is left out stays.
 
-    Shape: `timeout` is a duration ("30s"), `retry` a count or waits, `paused_until` an RFC 3339
-    instant or a duration.
+    Shape: `timeout` is a duration ("30s"), `retry` a count or waits, `rate` starts in a stretch of
+    time ("10/s", "100/min"), `paused_until` an RFC 3339 instant or a duration.
     """
 
     target: str | None
     method: str | None
     headers: Mapping[str, str] | None
     concurrency: int | None
+    rate: str | None
+    burst: int | None
+    fifo: bool | None
     retry: str | int | None
     timeout: str | None
     paused: bool | None
     paused_until: str | None
+    pause_reason: str | None

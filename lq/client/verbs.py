@@ -135,6 +135,11 @@ class Verbs:
         answer = yield from _ask("GET", f"{_item(found)}/attempts")
         return list(answer["attempts"])
 
+    def why(self, ref: Ref) -> Plan[Json]:
+        """Explain what holds an item, until when, and when it may start."""
+        found = yield from self._id(ref, self.find)
+        return (yield from _ask("GET", f"{_item(found)}/why"))
+
     def logs(
         self,
         ref: Ref,
@@ -298,7 +303,8 @@ class Verbs:
 
     def edit_queue(self, name: str, **settings: Unpack[QueueSettings]) -> Plan[Json]:
         """Change settings of a queue, and make it if need be; None takes a setting away."""
-        wanted = {"pausedUntil" if k == "paused_until" else k: v for k, v in settings.items()}
+        on_the_wire = {"paused_until": "pausedUntil", "pause_reason": "pauseReason"}
+        wanted = {on_the_wire.get(name, name): value for name, value in settings.items()}
         return _ask_document("PATCH", f"{API}{_queue(name)}", wanted)
 
     def delete_queue(self, name: str, *, force: bool = False) -> Plan[int]:
@@ -306,9 +312,10 @@ class Verbs:
         path = f"{API}{_queue(name)}{_query({'force': 1 if force else None})}"
         return int((yield from _ask("DELETE", path))["cancelled"])
 
-    def pause(self, name: str, until: str | None = None) -> Plan[Json]:
+    def pause(self, name: str, until: str | None = None, reason: str | None = None) -> Plan[Json]:
         """Start no item of a queue until it is resumed, or an instant, or for a duration."""
-        return _ask("POST", f"{API}{_queue(name)}/pause{_query({'until': until})}")
+        query = _query({"until": until, "reason": reason})
+        return _ask("POST", f"{API}{_queue(name)}/pause{query}")
 
     def resume(self, name: str) -> Plan[Json]:
         """Let a paused queue go on."""

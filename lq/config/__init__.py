@@ -25,8 +25,10 @@ from lq.config.doors import FILE, LIMITS, PROXIES, TLS, Limits, Network, Tls
 from lq.config.kinds import (
     ATTEMPT,
     CONCURRENCY,
+    FLAG,
     HEADERS,
     METHOD,
+    RATE,
     RETRY,
     TARGET,
     VALIDATE,
@@ -50,10 +52,12 @@ from lq.config.scriptlets import FOLDER, read_scriptlets
 from lq.config.secrets import REDACT, SECRETS, Secrets
 from lq.errors import ConfigError
 from lq.model import QueueSettings
+from lq.rate import MAX_COUNT
 from lq.scriptlets import Scriptlet
 from lq.wire import check_queue
 
 __all__ = [
+    "BreakerConfig",
     "Config",
     "Dispatch",
     "EgressConfig",
@@ -104,6 +108,14 @@ class Validate(Struct, frozen=True, kw_only=True):
     skip: tuple[str, ...] = ()
 
 
+class BreakerConfig(Struct, frozen=True, kw_only=True):
+    """When a target that keeps failing is spared: its jobs are held, and cost no attempts."""
+
+    failures: int = 10  # in a row, over all its jobs; 0 never spares
+    hold_ms: int = 5 * SECOND  # until it is tried with one call; twice as long each time it fails
+    most_hold_ms: int = 5 * MINUTE
+
+
 class RetryConfig(Struct, frozen=True, kw_only=True):
     """The default curve: `base · factor^n`, at most `cap`, spread by ± `jitter`."""
 
@@ -140,6 +152,7 @@ class Config(Struct, frozen=True, kw_only=True):
     egress: EgressConfig = EgressConfig()
     validate: Validate = Validate()
     retry: RetryConfig = RetryConfig()
+    breaker: BreakerConfig = BreakerConfig()
     history: HistoryConfig = HistoryConfig()
     queues: Mapping[str, QueueSettings] = MappingProxyType({})
     schedules: tuple[FileSchedule, ...] = ()
@@ -235,6 +248,11 @@ _TABLES: Mapping[str, Mapping[str, Kind]] = {
         "cap": duration(1, 365 * DAY, 'from 1ms to 365d, such as "6h"'),
         "jitter": fraction(0, 1),
     },
+    "breaker": {
+        "failures": integer(0, 100_000),
+        "hold": duration(1, DAY, 'from 1ms to 24h, such as "5s"'),
+        "most_hold": duration(1, DAY, 'from 1ms to 24h, such as "5m"'),
+    },
     "history": {
         "keep": duration(0, 3650 * DAY, 'from 0s to 3650d, such as "30d"'),
     },
@@ -246,6 +264,9 @@ _QUEUE: Mapping[str, Kind] = {
     "method": METHOD,
     "headers": HEADERS,
     "concurrency": CONCURRENCY,
+    "rate": RATE,
+    "burst": integer(1, MAX_COUNT),
+    "fifo": FLAG,
     "retry": RETRY,
     "timeout": ATTEMPT,
     "validate": VALIDATE,
@@ -273,11 +294,12 @@ _SEE = "lq.toml.example shows every key with its default."
 def differences(old: Config, new: Config) -> tuple[str, ...]:
     """The dotted keys whose values differ, but those that a running daemon follows.
 
-    Shape: it follows schedules, scriptlets and alerts, and another certificate where it has one.
+    Shape: it follows queues, schedules, scriptlets and alerts, and another certificate where it has
+    one.
     """
     found = []
     for name in Config.__struct_fields__:
-        if name in {"schedules", "scriptlets", "alerts", "origin", "path"}:
+        if name in {"queues", "schedules", "scriptlets", "alerts", "origin", "path"}:
             continue
         before, after = getattr(old, name), getattr(new, name)
         if name == "tls" and bool(before.cert) == bool(after.cert):
@@ -285,8 +307,6 @@ def differences(old: Config, new: Config) -> tuple[str, ...]:
         if isinstance(before, Struct):
             members = before.__struct_fields__
             pairs = [(f"{name}.{m}", getattr(before, m), getattr(after, m)) for m in members]
-        elif name == "queues":
-            pairs = [(f"queues.{q}", before.get(q), after.get(q)) for q in {**before, **after}]
         else:
             pairs = [(name, before, after)]
         found += [key.removesuffix("_ms") for key, was, is_now in pairs if was != is_now]
@@ -369,6 +389,7 @@ class _Settings:
         queues = {
             name: QueueSettings(**self._members(("queues", name), _QUEUE)) for name in self.queues
         }
+        self._refuse_order_of_many(queues)
         self._refuse_half_of_tls()
         top = self._members((), _TOP) | {"data_dir": where.data_dir, "socket": where.sockets[0]}
         config = Config(
@@ -387,6 +408,13 @@ class _Settings:
                     f"{schedule.where}: [[schedules]] payload: is larger than max_payload"
                 )
         return config
+
+    def _refuse_order_of_many(self, queues: Mapping[str, QueueSettings]) -> None:
+        for name, settings in queues.items():
+            if settings.fifo and settings.concurrency not in {None, 1}:
+                at = self.origin[f"queues.{name}.fifo"]
+                path = _named(("queues", name, "fifo"))
+                raise ConfigError(f"{at}: {path}: needs a concurrency of 1", hint=_SEE)
 
     def _refuse_half_of_tls(self) -> None:
         given = [name for name in TLS if self.values.get(("tls", name))]
@@ -477,6 +505,7 @@ _STRUCTS: Mapping[str, Callable[..., Any]] = {
     "egress": EgressConfig,
     "validate": Validate,
     "retry": RetryConfig,
+    "breaker": BreakerConfig,
     "history": HistoryConfig,
     "mail": Mail,
     "watch": WatchConfig,

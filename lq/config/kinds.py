@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from lq.backoff import MAX_RETRIES, parse_retry
 from lq.errors import ConfigError
 from lq.model import RetryPolicy
+from lq.rate import parse_rate
 from lq.when import DAY_MS, parse_duration
 from lq.wire import METHODS, check_item_headers, read_json
 
@@ -182,6 +183,18 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def truth_of(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def as_truth(text: str) -> object:
+    return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+
+
+FLAG: Final = Kind("true or false", truth_of, as_truth)
+RATE: Final = Kind('a rate such as "10/s" or "100/min"', lambda value: parse_rate(text_of(value)))
 CONCURRENCY: Final = integer(1, 10_000)
 ATTEMPT: Final = duration(1, DAY_MS, 'from 1ms to 24h, such as "30s"')
 VALIDATE: Final = choice("head", "none")

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from lq.config.kinds import (
     ATTEMPT,
+    FLAG,
     HEADERS,
     METHOD,
     RETRY,
@@ -159,12 +160,6 @@ def _labels_of(value: Any) -> tuple[str, ...]:
     return read_labels(",".join(words)) if words else ()
 
 
-def _truth_of(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
-
-
 def _in_any_case(kind: Kind) -> Kind:
     return kind._replace(read=lambda value: kind.read(text_of(value).lower()))
 
@@ -192,7 +187,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "jitter": duration(0, DAY_MS, 'from 0s to 24h, such as "5m"'),
     "misfire": _in_any_case(choice(*Misfire)),
     "overlap": _in_any_case(choice(*Overlap)),
-    "paused": Kind("true or false", _truth_of),
+    "paused": FLAG,
     "validate": VALIDATE,
     "completion": _in_any_case(choice(*Completion)),
 }

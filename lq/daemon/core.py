@@ -22,6 +22,7 @@ from lq.backoff import Curve
 from lq.clock import Clock
 from lq.config import Config
 from lq.daemon.alerts import Alerts
+from lq.daemon.breaker import Breakers
 from lq.daemon.callbacks import Callbacks
 from lq.daemon.dispatcher import Admission, Dispatcher, Target
 from lq.daemon.engine import Engine
@@ -34,6 +35,7 @@ from lq.daemon.secret import Ring
 from lq.daemon.store import Store
 from lq.daemon.targets.scriptlet import ScriptletTarget
 from lq.daemon.waiting import ReturnAddress, Waiting
+from lq.daemon.why import Explainer
 from lq.scriptlets import Registry
 
 Service = Callable[[], Coroutine[Any, Any, None]]
@@ -109,13 +111,15 @@ async def at_work(
         set_timer=lambda queue, due_at: scheduler.at(Timer.LANE, due_at, queue),
     )
     waiting = Waiting(await store.callback_key(), address, lanes, clock)
-    retry = config.retry
+    retry, sparing = config.retry, config.breaker
+    breakers = Breakers(sparing.failures, sparing.hold_ms, sparing.most_hold_ms)
     dispatcher = Dispatcher(
         store=store,
         lanes=lanes,
         endpoints=admission,
         target=target,
         waiting=waiting,
+        breakers=breakers,
         events=events,
         clock=clock,
         curve=Curve(retry.base_ms, retry.factor, retry.cap_ms, retry.jitter),
@@ -142,6 +146,14 @@ async def at_work(
         redactions=resolver.redactions,
         host=host,
     )
+    explainer = Explainer(
+        store=store,
+        clock=clock,
+        lanes=lanes,
+        endpoints=admission,
+        breakers=breakers,
+        dispatcher=dispatcher,
+    )
     callbacks = Callbacks(store=store, waiting=waiting, dispatcher=dispatcher, clock=clock)
     engine = Engine(
         config=config,
@@ -157,6 +169,8 @@ async def at_work(
         firer=firer,
         alerts=alerts,
         callbacks=callbacks,
+        breakers=breakers,
+        explainer=explainer,
         scriptlets=scriptlets,
         local=local or ScriptletTarget(scriptlets.find, store.put_process),
         load_config=load_config or (lambda: config),

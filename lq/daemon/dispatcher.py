@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -20,13 +21,24 @@ from msgspec.structs import replace
 
 from lq.backoff import Curve, delay_ms
 from lq.clock import Clock
+from lq.daemon.breaker import Breakers
 from lq.daemon.endpoints import Hold
 from lq.daemon.events import Event, Events
 from lq.daemon.lanes import Lanes
 from lq.daemon.store import ClaimRequest, Store
 from lq.daemon.waiting import UNREACHABLE, Waiting
 from lq.errors import StorageFull, Unavailable
-from lq.model import Accepted, Job, Outcome, OutcomeKind, Run, Settled, Settlement, State
+from lq.model import (
+    Accepted,
+    Job,
+    Outcome,
+    OutcomeKind,
+    QueueSettings,
+    Run,
+    Settled,
+    Settlement,
+    State,
+)
 from lq.scriptlets import name_of
 from lq.when import format_duration
 
@@ -50,6 +62,10 @@ class Admission(Protocol):
     """The seam to whoever knows what may be called now; `Endpoints` is the one over HTTP."""
 
     def admit(self, job: Job) -> Hold | asyncio.Task[None] | None: ...
+
+    def look(self, job: Job) -> Hold | None: ...
+
+    def follow(self, queues: Mapping[str, QueueSettings]) -> None: ...
 
     def slow_down(self, target: str, wait_ms: int, reason: str) -> None: ...
 
@@ -138,6 +154,7 @@ class Dispatcher:
         lanes: Lanes,
         endpoints: Admission,
         waiting: Waiting,
+        breakers: Breakers,
         target: Target,
         events: Events,
         clock: Clock,
@@ -151,6 +168,7 @@ class Dispatcher:
         self._lanes = lanes
         self._endpoints = endpoints
         self._waiting = waiting
+        self._breakers = breakers
         self._target = target
         self._events = events
         self._clock = clock
@@ -177,6 +195,11 @@ class Dispatcher:
     def stuck(self) -> int:
         """How many attempts have ended and could not be recorded yet."""
         return self._stuck
+
+    @property
+    def draining(self) -> bool:
+        """Whether nothing more is claimed."""
+        return self._stopping.is_set()
 
     async def recover(self) -> None:
         """Begin to give back what the last daemon left running. Called once, before `run`.
@@ -296,11 +319,13 @@ class Dispatcher:
 
     async def _work(self, run: Run) -> None:
         called = detached = False
+        held = False
         end: Settlement | Accepted | None
         try:
-            end = await self._refusal(run)
+            end, held = await self._refusal(run)
             if end is None:
                 called = True
+                self._lanes.called(run.job.queue)
                 if name_of(run.job.target) is not None:
                     # It may take hours: its queue's slot it keeps, that of all queues it does not.
                     self._lanes.detach()
@@ -320,20 +345,28 @@ class Dispatcher:
             text = f"internal error of lq: {type(error).__name__}"
             failed = Outcome(kind=OutcomeKind.FAILED, error=text)
             end = decide(run, failed, self._clock.now(), self._curve, self._chance)
+        queue = run.job.queue
+        free = self._lanes.unpark if detached else self._lanes.release
+        in_order = self._lanes.lane(queue).fifo
+        if not called:
+            self._lanes.uncalled(queue, self._clock.now(), held=held)
+        if not in_order:
+            free(queue, self._clock.now())
+        try:
+            if isinstance(end, Accepted):
+                await self._record(end.run, partial(self._store.accept, end))
+            else:
+                await self._settle(end)
         finally:
-            free = self._lanes.unpark if detached else self._lanes.release
-            free(run.job.queue, self._clock.now())
-        if isinstance(end, Accepted):
-            await self._record(end.run, partial(self._store.accept, end))
-        else:
-            await self._settle(end)
+            if in_order:  # nothing may overtake a job that goes back to its place
+                free(queue, self._clock.now())
 
-    async def _refusal(self, run: Run) -> Settlement | None:
-        """What becomes of a run whose target may not be called now; None when it may."""
+    async def _refusal(self, run: Run) -> tuple[Settlement | None, bool]:
+        """What becomes of a run that may not call now; whether that is because of its target."""
         job = run.job
         if not self._waiting.may_call(job):
             now = self._clock.now()
-            return _untouched(run, now, now + _UNREACHABLE_MS, UNREACHABLE)
+            return _untouched(run, now, now + _UNREACHABLE_MS, UNREACHABLE), True
         verdict = self._endpoints.admit(job)
         while isinstance(verdict, asyncio.Task):
             # A HEAD may hang: that must hold up no more than this queue.
@@ -348,27 +381,45 @@ class Dispatcher:
                 fits = not aside or self._lanes.step_back()
             verdict = self._endpoints.admit(job)
             if verdict is None and not fits:
-                return _untouched(run, self._clock.now(), job.due_at, job.error)
+                return _untouched(run, self._clock.now(), job.due_at, job.error), False
         now = self._clock.now()
         if self._stopping.is_set() or self._stuck:
-            return _untouched(run, now, job.due_at, job.error)
-        if not isinstance(verdict, Hold):
-            return None
+            return _untouched(run, now, job.due_at, job.error), False
+        if verdict is None:
+            return self._spared(run, now), True
         if verdict.invalid_since is not None:
             waits_since = max(job.created_at, job.not_before, verdict.invalid_since)
             if now - waits_since >= self._deadline_ms:
-                return Settlement(
+                buried = Settlement(
                     run=run, verb="bury", ended_at=now, failures=job.failures,
                     error=f"gave up after {format_duration(self._deadline_ms)}: {verdict.reason}",
                 )  # fmt: skip
-        return _untouched(run, now, verdict.until, verdict.reason)
+                return buried, True
+        return _untouched(run, now, verdict.until, verdict.reason), True
+
+    def _spared(self, run: Run, now: int) -> Settlement | None:
+        """What becomes of a run whose target has failed too often; None when it may call."""
+        tick = self._clock.monotonic() * 1000
+        spared = self._breakers.admit(run.job.target, run.id, tick)
+        if spared is None:
+            return None
+        return _untouched(run, now, now + math.ceil(spared.until - tick), spared.reason)
 
     async def _call(self, run: Run) -> Settlement | Accepted:
         # What it waited for its slot or endpoint is no part of the attempt.
         run = Run(run.id, run.job, self._clock.now())
         secret = self._endpoints.secret_for(run.job)
         self._waiting.open(run)
-        outcome = await self._target.deliver(run)
+        began = self._clock.monotonic()
+        try:
+            outcome = await self._target.deliver(run)
+        except BaseException:
+            self._breakers.abandon(run.job.target, run.id)
+            raise
+        ended = self._clock.monotonic()
+        self._lanes.took(run.job.queue, (ended - began) * 1000)
+        if fault := self._breakers.note(run.job.target, run.id, outcome, ended * 1000):
+            log.warning("holding jobs back: %s", fault)
         if accepted := self._waiting.take_on(run, outcome):
             return accepted
         now = self._clock.now()
@@ -424,11 +475,13 @@ class Dispatcher:
     async def _finish(self, end: Settlement) -> Settled:
         """Settle a run, and tell whoever must act on it. Raises: as the store's verbs."""
         run = end.run
+        if self._lanes.lane(run.job.queue).fifo:
+            end = _in_place(end)
         settled = await self._store.settle(end)
         self._waiting.forget(run)
         now = self._clock.now()
-        if settled.applied and settled.state is State.PENDING and end.due_at is not None:
-            self._lanes.expect(run.job.queue, end.due_at, now)
+        if settled.applied and settled.state is State.PENDING and end.next_at is not None:
+            self._lanes.expect(run.job.queue, end.next_at, now)
             if run.job.expires_at is not None:
                 self._expect_expiry(run.job.expires_at)
         if run.job.key is not None:
@@ -445,6 +498,14 @@ class Dispatcher:
         self._events.publish(
             Event(verb=verb, job_id=job.id, queue=job.queue, state=state, at=at, error=error)
         )
+
+
+def _in_place(end: Settlement) -> Settlement:
+    """The end of a run in a fifo queue: a job that waits again keeps its place at the head."""
+    place = end.run.job.due_at
+    if end.due_at is None or end.due_at <= place:
+        return end
+    return replace(end, due_at=place, held_until=end.due_at)
 
 
 def _untouched(run: Run, now: int, due_at: int, reason: str | None) -> Settlement:

@@ -27,7 +27,7 @@ from lq.daemon.endpoints import Hold
 from lq.daemon.store.sqlite import SqliteStore, open_store_at
 from lq.daemon.waiting import ReturnAddress
 from lq.errors import LqError, StartError, Unavailable, ValidationError
-from lq.model import Job, Outcome, OutcomeKind, Run
+from lq.model import Job, Outcome, OutcomeKind, QueueSettings, Run
 from lq.when import format_duration
 
 log = logging.getLogger(__name__)
@@ -109,6 +109,12 @@ class KnownHandlers:
         if not job.target.startswith(SCHEME):
             reason = "no_handler: an embedded lq calls handlers, and this job's target is a URL"
         return Hold(self._clock.now() + _UNKNOWN_HOLD_MS, reason, self._since)
+
+    def look(self, job: Job) -> Hold | None:
+        return self.admit(job)
+
+    def follow(self, queues: Mapping[str, QueueSettings]) -> None:
+        """Nothing here depends on the queue."""
 
     def slow_down(self, target: str, wait_ms: int, reason: str) -> None:
         """Nothing: no handler answers 429."""

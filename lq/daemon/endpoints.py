@@ -104,11 +104,8 @@ class Endpoints:
         The task is the probe of an endpoint that nothing is known of; ask again after it.
         """
         tick = self._clock.monotonic() * 1000
-        if slowed := self._slowed.get(job.target):
-            until, reason = slowed
-            if until > tick:
-                return Hold(self._clock.now() + int(until - tick), reason)
-            del self._slowed[job.target]
+        if slowed := self._slowed_down(job.target, tick):
+            return slowed
         if not self._needs_validation(job):
             return None
         endpoint, live = self._endpoint(job), self._ring.live()
@@ -127,6 +124,20 @@ class Endpoints:
             return self._ask(endpoint, job, tick)
         # It failed before, and one job waits for the new verdict: no other need.
         return self._hold(endpoint, self._settings.timeout_ms)
+
+    def look(self, job: Job) -> Hold | None:
+        """What would hold a job now, as far as is known; asks no endpoint for it."""
+        tick = self._clock.monotonic() * 1000
+        if slowed := self._slowed_down(job.target, tick):
+            return slowed
+        endpoint = self._known.get(_name(job))
+        if endpoint is None or endpoint.checked_until is None or not self._needs_validation(job):
+            return None
+        return self._hold(endpoint, max(0, int(endpoint.checked_until - tick)))
+
+    def follow(self, queues: Mapping[str, QueueSettings]) -> None:
+        """Take what lq.toml says of queues, as it is now."""
+        self._queues = queues
 
     def slow_down(self, target: str, wait_ms: int, reason: str) -> None:
         """Hold a whole target: it asked for it with Retry-After."""
@@ -182,6 +193,16 @@ class Endpoints:
         for task in self._probes:
             task.cancel()
         await asyncio.gather(*self._probes, return_exceptions=True)
+
+    def _slowed_down(self, target: str, tick: float) -> Hold | None:
+        """What a target has asked for with Retry-After, while that lasts."""
+        if (slowed := self._slowed.get(target)) is None:
+            return None
+        until, reason = slowed
+        if until <= tick:
+            del self._slowed[target]
+            return None
+        return Hold(self._clock.now() + int(until - tick), reason)
 
     def _needs_validation(self, job: Job) -> bool:
         if not job.validate or name_of(job.target) is not None:

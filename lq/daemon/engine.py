@@ -22,6 +22,7 @@ from lq.clock import Clock
 from lq.config import Config, differences
 from lq.daemon import auth
 from lq.daemon.alerts import Alerts
+from lq.daemon.breaker import Breakers
 from lq.daemon.callbacks import Callbacks
 from lq.daemon.dispatcher import Admission, Dispatcher
 from lq.daemon.events import Event, Events
@@ -33,6 +34,7 @@ from lq.daemon.schedules import Schedules
 from lq.daemon.secret import Ring
 from lq.daemon.store import Store
 from lq.daemon.targets.scriptlet import ScriptletTarget
+from lq.daemon.why import Explainer
 from lq.errors import (
     ConfigError,
     ConfigInvalid,
@@ -66,6 +68,7 @@ from lq.model import (
 )
 from lq.scriptlets import Registry
 from lq.when import forget_zones
+from lq.why import Why
 
 T = TypeVar("T")
 
@@ -105,6 +108,8 @@ class Engine:
         scriptlets: Registry,
         local: ScriptletTarget,
         callbacks: Callbacks,
+        breakers: Breakers,
+        explainer: Explainer,
         load_config: Callable[[], Config],
         prepare: Callable[[Config], Callable[[], None]],
         entropy: Callable[[int], bytes] = os.urandom,
@@ -126,6 +131,8 @@ class Engine:
         self.scriptlets = scriptlets
         self._local = local
         self.callbacks = callbacks
+        self._breakers = breakers
+        self._explainer = explainer
         self.schedules = Schedules(
             store=store,
             clock=clock,
@@ -152,16 +159,16 @@ class Engine:
             # Before anything of theirs can run again.
             number = await self._local.end_leftovers(left)
             log.warning("%d scriptlets were running still when lq last ended; ended them", number)
-        await self._dispatcher.recover()
-        await self.callbacks.start()
-        self._keyring = auth.Keyring(await self._store.tokens())
         now = self._clock.now()
         for name in self._config.queues:
-            self._lanes.configure(
-                name, concurrency=self._resolver.settings(name).concurrency, paused=False, now=now
-            )
-        for queue in await self._store.queues():
+            self._lanes.configure(name, self._resolver.flow(name), paused=False, now=now)
+        queues = await self._store.queues()
+        for queue in queues:
             self._configure(queue)
+        await self._dispatcher.recover()  # then: what goes back to a fifo queue keeps its place
+        await self.callbacks.start()
+        self._keyring = auth.Keyring(await self._store.tokens())
+        for queue in queues:
             if queue.next_due_at is not None:
                 self._lanes.expect(queue.name, queue.next_due_at, now)
         await self._firer.start()
@@ -228,6 +235,11 @@ class Engine:
         """Its attempts, oldest first. Raises: NotFound."""
         return _found(await self._store.attempts(ref), ref)
 
+    async def why(self, ref: Ref) -> Why:
+        """Why a job is where it is, and when it may start. Raises: NotFound."""
+        job = _found(await self._store.get(ref), ref)
+        return await self._explainer.explain(job, await self.queue(job.queue))
+
     async def cancel(self, ref: Ref) -> Job:
         """End an unprocessed job; of one that runs no retry will follow.
 
@@ -288,6 +300,7 @@ class Engine:
         """Make a waiting job due now, and ask its endpoint again if that was what held it."""
         job = await self.edit(ref, Edit(delay_ms=0))
         self._endpoints.forget(job)
+        self._breakers.forget(job.target)
         return job
 
     async def retry(self, ref: Ref) -> Job:
@@ -342,6 +355,7 @@ class Engine:
         """
         self._refuse_when_stopping()
         self._resolver.refuse_fixed(name, edit)
+        self._resolver.refuse_order_of_many(name, edit)
         if isinstance(edit.target, str):
             edit = replace(edit, target=self._resolver.target(edit.target))
         if edit.paused_until is not UNSET and edit.paused_until is not None:
@@ -349,7 +363,7 @@ class Engine:
         elif edit.paused is True and edit.paused_until is UNSET:
             edit = replace(edit, paused_until=None)
         queue = await self._writing(self._store.set_queue(name, edit, self._clock.now()))
-        self._configure(queue)
+        await self._reconfigure(queue)
         return self._resolver.shown(queue)
 
     async def resume(self, name: str) -> None:
@@ -441,6 +455,7 @@ class Engine:
                 raise ConfigInvalid(error.message, hint="; ".join(hints)) from error
             if not dry:
                 use()
+                await self._follow_queues(config)
                 self.alerts.follow(config.alerts)
                 await self._firer.look_up_zones()
             return Reload(tuple(changes), restart)
@@ -489,19 +504,39 @@ class Engine:
         now = self._clock.now()
         self._lanes.configure(
             queue.name,
-            concurrency=self._resolver.settings(queue.name).concurrency,
+            self._resolver.flow(queue.name),
             paused=queue.paused,
             now=now,
+            paced_until=queue.paced_until,
         )
         if queue.paused and queue.paused_until is not None:
             self._scheduler.at(Timer.RESUME, queue.paused_until, queue.name)
         else:
             self._scheduler.cancel(Timer.RESUME, queue.name)
 
+    async def _reconfigure(self, queue: Queue) -> None:
+        """Let what has changed of a queue take effect; without its order nobody waits for it."""
+        was_fifo = self._lanes.lane(queue.name).fifo
+        self._configure(queue)
+        if was_fifo and not self._resolver.flow(queue.name).fifo:
+            await self._writing(self._store.let_go_on(queue.name))
+            self._lanes.expect(queue.name, self._clock.now(), self._clock.now())
+
+    async def _follow_queues(self, config: Config) -> None:
+        """Let what lq.toml says of queues now take effect."""
+        before = self._config.queues
+        self._config = replace(self._config, queues=config.queues, origin=config.origin)
+        self._resolver.follow(config.queues, config.origin)
+        self._endpoints.follow(config.queues)
+        stored = {queue.name: queue for queue in await self._store.queues()}
+        for name in {**before, **config.queues}:
+            empty = Queue(name=name, created_at=0, settings=QueueSettings())
+            await self._reconfigure(stored.get(name, empty))
+
     def _waits(self, job: Job, now: int) -> None:
         """Tell lanes and scheduler of a job that waits."""
         if job.state is State.PENDING:
-            self._lanes.expect(job.queue, job.due_at, now)
+            self._lanes.expect(job.queue, job.next_at, now)
             if job.expires_at is not None:
                 self._scheduler.expect_expiry(job.expires_at)
 

@@ -235,15 +235,20 @@ def _egress(config: Config) -> Egress:
         egress = Egress(config.egress.mode, config.egress.allow, pins)
     if config.port:
         egress.protect(config.port, is_this_machine)
-    for name, settings in config.queues.items():
-        if settings.target is not None and name_of(settings.target) is None:
-            where = config.origin.get(f"queues.{name}.target", "lq.toml")
-            _refuse_closed(egress, settings.target, f"{where}: [queues.{name}] target")
+    _check_queues(config, egress)
     if config.watch.ping is not None:
         where = config.origin.get("watch.ping", "lq.toml")
         _refuse_closed(egress, config.watch.ping, f"{where}: [watch] ping")
     _check_alerts(config, egress)
     return egress
+
+
+def _check_queues(config: Config, egress: Egress) -> None:
+    """Refuse default targets that may not be called. Raises: ConfigError."""
+    for name, settings in config.queues.items():
+        if settings.target is not None and name_of(settings.target) is None:
+            where = config.origin.get(f"queues.{name}.target", "lq.toml")
+            _refuse_closed(egress, settings.target, f"{where}: [queues.{name}] target")
 
 
 def _check_alerts(config: Config, egress: Egress) -> None:
@@ -263,6 +268,7 @@ def _refuse_closed(egress: Egress, url: str, what: str) -> None:
 
 def _prepare(egress: Egress, certificate: Certificate, config: Config) -> Callable[[], None]:
     """Look at what a reload would take; what lets it be taken. Raises: ConfigError."""
+    _check_queues(config, egress)
     _check_alerts(config, egress)
     return certificate.read(config)
 

@@ -15,6 +15,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from lq.config import Config
+from lq.daemon.lanes import Flow
 from lq.daemon.store import ResolvedEdit
 from lq.daemon.waiting import UNREACHABLE, ReturnAddress
 from lq.errors import Conflict, Issue, ValidationError
@@ -46,6 +47,20 @@ class Resolver:
         self._stored: dict[str, QueueSettings] = {}
         self._targets: dict[str, str] = {}
 
+    def follow(self, queues: Mapping[str, QueueSettings], origin: Mapping[str, str]) -> None:
+        """Take the queues of a configuration that was read again."""
+        self._config = replace(self._config, queues=queues, origin=origin)
+
+    def flow(self, name: str) -> Flow:
+        """How the jobs of a queue may start."""
+        settings = self.settings(name)
+        return Flow(
+            concurrency=settings.concurrency,
+            rate=settings.rate,
+            burst=settings.burst,
+            fifo=bool(settings.fifo),
+        )
+
     def learn(self, queue: Queue) -> None:
         """Take note of what is stored for a queue."""
         self._stored[queue.name] = queue.settings
@@ -70,12 +85,34 @@ class Resolver:
             if getattr(edit, member, UNSET) is not UNSET and getattr(configured, member) is not None
         ]
         if keys:
-            origin = self._config.origin
-            by = {key: origin.get(f"queues.{name}.{key}", "lq.toml") for key in keys}
+            by = self._set_by(name)
             raise Conflict(
-                ", ".join(f"{key} is set by {place}" for key, place in by.items()),
-                hint="nothing was changed; change it there, and restart lq",
+                ", ".join(f"{key} is set by {by[key]}" for key in keys),
+                hint="nothing was changed; change it there, and run `lq reload`",
             )
+
+    def refuse_order_of_many(self, name: str, edit: QueueEdit) -> None:
+        """Refuse to keep the order of jobs that run side by side. Raises: ValidationError."""
+        present = self.settings(name)
+
+        def wanted(member: str) -> Any:
+            value = getattr(edit, member)
+            return getattr(present, member) if value is UNSET else value
+
+        if wanted("fifo") and wanted("concurrency") not in {None, 1}:
+            changed = "concurrency" if edit.fifo is UNSET else "fifo"
+            raise ValidationError.of(changed, "a queue that is fifo has a concurrency of 1")
+
+    def _set_by(self, name: str) -> dict[str, str]:
+        """Where the configuration sets what of a queue."""
+        configured = self._config.queues.get(name, _NO_SETTINGS)
+        keys = [
+            member.removesuffix("_ms")
+            for member in QueueSettings.__struct_fields__
+            if getattr(configured, member) is not None
+        ]
+        origin = self._config.origin
+        return {key: origin.get(f"queues.{name}.{key}", "lq.toml") for key in keys}
 
     def shown(self, queue: Queue) -> Queue:
         """The queue with what is in force for it, defaults included."""
@@ -84,11 +121,11 @@ class Resolver:
         default = self._config.dispatch
         settings = replace(
             settings,
-            concurrency=settings.concurrency or default.queue_concurrency,
+            concurrency=1 if settings.fifo else settings.concurrency or default.queue_concurrency,
             timeout_ms=settings.timeout_ms or default.timeout_ms,
             retry=settings.retry or RetryPolicy(self._config.retry.retries),
         )
-        return replace(queue, settings=settings)
+        return replace(queue, settings=settings, set_by=self._set_by(queue.name))
 
     def push(self, push: Push, now: int) -> NewJob:
         """The job of a push. Raises: ValidationError, TargetNotAllowed."""

@@ -68,6 +68,7 @@ from lq.wire.encode_schedule import (
     encode_schedules,
     encode_times,
 )
+from lq.wire.encode_why import encode_why
 from lq.wire.fields import (
     METHODS,
     REDACTED,
@@ -137,6 +138,7 @@ __all__ = [
     "encode_times",
     "encode_token",
     "encode_tokens",
+    "encode_why",
     "read_idempotency_key",
     "read_json",
     "redact_error",

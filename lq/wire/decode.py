@@ -12,6 +12,7 @@ from msgspec import Struct
 from lq.backoff import parse_retry
 from lq.errors import ValidationError
 from lq.model import Edit, JobFilter, Push, QueueEdit, Scope
+from lq.rate import parse_rate
 from lq.when import DAY_MS, parse_delay, parse_rfc3339
 from lq.wire import fields
 from lq.wire.reading import (
@@ -168,7 +169,10 @@ def queue_members(now: int) -> Known[object]:
         "timeout": ("timeout_ms", _or_none(fields.timeout_of)),
         "paused": ("paused", fields.truth_of),
         "pausedUntil": ("paused_until", _or_none(_in_text(_future(now)))),
-        "rate": ("rate", Refusing("is not supported yet; use concurrency to slow a queue down")),
+        "pauseReason": ("pause_reason", _or_none(fields.reason_of)),
+        "rate": ("rate", _or_none(_in_text(parse_rate))),
+        "burst": ("burst", _or_none(fields.burst_of)),
+        "fifo": ("fifo", _or_none(fields.truth_of)),
     }
 
 
@@ -184,14 +188,17 @@ def token_members(now: int) -> Known[object]:
 
 def pause_query(now: int) -> Known[str]:
     """What the query of a pause may say."""
-    return {"until": ("until", _future(now))}
+    return {"until": ("until", _future(now)), "reason": ("reason", fields.reason_of)}
 
 
 def decode_queue_edit(body: bytes, now: int) -> QueueEdit:
     """Read a PATCH of a queue: null takes a setting away. Raises: ValidationError."""
     members = read_document(body, queue_members(now))
-    if members.get("paused_until") is not None and members.setdefault("paused", True) is False:
-        raise ValidationError.of("pausedUntil", "does not go together with paused: false")
+    for member, name in (("paused_until", "pausedUntil"), ("pause_reason", "pauseReason")):
+        if members.get(member) is not None and members.setdefault("paused", True) is False:
+            raise ValidationError.of(name, "does not go together with paused: false")
+    if members.get("fifo") and members.get("concurrency") not in {None, 1}:
+        raise ValidationError.of("fifo", "needs a concurrency of 1: leave it out, or say 1")
     return QueueEdit(**members)
 
 
@@ -219,9 +226,14 @@ def decode_history_filter(query: str) -> JobFilter:
 
 
 def decode_pause(query: str, now: int) -> QueueEdit:
-    """Read `?until=` of a pause: an instant or a duration from now. Raises: ValidationError."""
+    """Read `?until=` (an instant or a duration from now) and `?reason=` of a pause.
+
+    Raises: ValidationError.
+    """
     members = read_query(query, pause_query(now))
-    return QueueEdit(paused=True, paused_until=members.get("until"))
+    return QueueEdit(
+        paused=True, paused_until=members.get("until"), pause_reason=members.get("reason")
+    )
 
 
 def decode_dry(query: str) -> bool:

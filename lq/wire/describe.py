@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from lq.model import Completion, IfExists, Misfire, Overlap, Scope
+from lq.rate import MAX_COUNT
 from lq.wire import fields
 from lq.wire.decode import (
     DRY_QUERY,
@@ -40,6 +41,7 @@ from lq.wire.decode_schedule import (
 from lq.wire.encode import ANSWERS as ITEM_ANSWERS
 from lq.wire.encode_daemon import ANSWERS as DAEMON_ANSWERS
 from lq.wire.encode_schedule import ANSWERS as SCHEDULE_ANSWERS
+from lq.wire.encode_why import ANSWERS as WHY_ANSWERS
 from lq.wire.idempotency import BARE, IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, QUOTED
 from lq.wire.reading import Known, Refusing
 
@@ -206,6 +208,9 @@ _SCHEDULE: Final[Mapping[str, Form]] = {
     ),
     "x-lq-jitter": Form("each item starts at some moment of it, up to 24h", _DURATION, "5m"),
 }
+_REASON: Final = Form(
+    "why, for whoever wonders", _text(maxLength=fields.MAX_REASON), "the shop is being moved"
+)
 _PARAMETERS: Final[Mapping[str, Form]] = {
     "queue": _QUEUE,
     "key": Form("its key", _KEY, "user-7"),
@@ -224,6 +229,7 @@ _PARAMETERS: Final[Mapping[str, Form]] = {
     "expr": Form("the rule, as in x-lq-schedule", _text(), "30 2 * * 1-5"),
     "tz": Form("an IANA time zone (default: UTC)", _text(), "Europe/Berlin"),
     "until": Form(f"when it ends: {_FUTURE}", _EITHER, _SOON),
+    "reason": _REASON,
     "dry": Form("only tell what would change (default: 0)", _words("1", "0", "true", "false"), "1"),
     "overlap": Form(
         "how long the present secret stays valid beside the new one, up to 90d (default: 24h);"
@@ -261,6 +267,23 @@ _SETTINGS: Final[Mapping[str, Form]] = {
             4,
         )
     ),
+    "rate": _or_null(
+        Form(
+            "starts in a stretch of time (more wait)",
+            _text(pattern=r"^\\s*[0-9]{1,9}\\s*/\\s*\\S+\\s*$"),
+            "100/min",
+        )
+    ),
+    "burst": _or_null(
+        Form(
+            "how many may start at once after a quiet time, in spite of the rate",
+            {"type": "integer", "minimum": 1, "maximum": MAX_COUNT},
+            20,
+        )
+    ),
+    "fifo": _or_null(
+        Form("one at a time, and one that fails holds up the others", {"type": "boolean"}, True)
+    ),
     "retry": _or_null(
         Form(
             _RETRIES.about,
@@ -271,6 +294,7 @@ _SETTINGS: Final[Mapping[str, Form]] = {
     "timeout": _or_null(_TIMEOUT),
     "paused": Form("whether nothing more starts", {"type": "boolean"}, True),
     "pausedUntil": _or_null(Form(f"when the pause ends: {_FUTURE}", _EITHER, _SOON)),
+    "pauseReason": _or_null(_REASON),
 }
 _TOKEN: Final[Mapping[str, Form]] = {
     "name": Form(
@@ -376,5 +400,10 @@ PATH: Final[Mapping[str, Form]] = {
 }
 """What stands in paths, by the names that routes give it."""
 
-ANSWERS: Final[Mapping[str, Any]] = {**ITEM_ANSWERS, **SCHEDULE_ANSWERS, **DAEMON_ANSWERS}
+ANSWERS: Final[Mapping[str, Any]] = {
+    **ITEM_ANSWERS,
+    **WHY_ANSWERS,
+    **SCHEDULE_ANSWERS,
+    **DAEMON_ANSWERS,
+}
 """The records of all answers, by name."""

@@ -22,6 +22,7 @@ from lq.model import (
     Queue,
     State,
 )
+from lq.rate import format_rate
 from lq.when import format_duration, format_instant
 from lq.wire.parts import (
     InstantText,
@@ -94,12 +95,16 @@ class _Attempt(Struct, kw_only=True, omit_defaults=True, rename="camel"):
 
 
 class _Queue(Struct, kw_only=True, omit_defaults=True, rename="camel"):
-    """A queue; `retry` counts items, so the setting of that name is `retryPolicy` here."""
+    """A queue; `retry` counts items, so the setting of that name is `retryPolicy` here.
+
+    Shape: `set_by` says of settings that lq.toml or a variable fixes where that is.
+    """
 
     name: str
     created: InstantText
     paused: bool
     paused_until: InstantText | None = None
+    pause_reason: str | None = None
     pending: int
     running: int
     retry: int
@@ -111,9 +116,13 @@ class _Queue(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     method: str | None = None
     headers: Mapping[str, str] | None = None
     concurrency: int | None = None
+    rate: str | None = None
+    burst: int | None = None
+    fifo: bool | None = None
     retry_policy: str | None = None
     timeout: str | None = None
     redact: tuple[str, ...] | None = None
+    set_by: Mapping[str, str] | None = None
 
 
 class _Items(Struct, omit_defaults=True):
@@ -297,7 +306,7 @@ def _item_members(job: Job) -> dict[str, Any]:
         "not_before": format_instant(job.not_before),
         "attempts": job.failures + counted,
         "max_attempts": job.max_attempts,
-        "next_attempt": format_instant(job.due_at) if waits else None,
+        "next_attempt": format_instant(job.next_at) if waits else None,
         "expires": instant(job.expires_at),
         "last_status": job.last_status,
         "finished": instant(job.finished_at),
@@ -345,6 +354,7 @@ def _queue(queue: Queue) -> _Queue:
         created=format_instant(queue.created_at),
         paused=queue.paused,
         paused_until=instant(queue.paused_until),
+        pause_reason=queue.pause_reason,
         pending=counts.pending,
         running=counts.running,
         retry=counts.retry,
@@ -356,7 +366,11 @@ def _queue(queue: Queue) -> _Queue:
         method=settings.method,
         headers=redacted(settings.headers, settings.redact or ()) if settings.headers else None,
         concurrency=settings.concurrency,
+        rate=None if settings.rate is None else format_rate(settings.rate),
+        burst=settings.burst,
+        fifo=settings.fifo or None,
         retry_policy=None if settings.retry is None else format_retry(settings.retry),
         timeout=None if settings.timeout_ms is None else format_duration(settings.timeout_ms),
         redact=settings.redact or None,
+        set_by=queue.set_by or None,
     )

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeGuard
 
 from lq.backoff import parse_retry
 from lq.model import FINISHED, Completion, IfExists, RetryPolicy, Scope, State
+from lq.rate import MAX_COUNT
 from lq.when import parse_duration, parse_rfc3339
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -30,6 +31,7 @@ MAX_TIMEOUT_MS: Final = 86_400_000
 MAX_PATIENCE_MS: Final = 30_000
 MAX_OVERLAP_MS: Final = 90 * 86_400_000
 MAX_CONCURRENCY: Final = 10_000
+MAX_REASON: Final = 200  # characters
 MAX_ID: Final = 64
 MAX_PAGE: Final = 1000
 MAX_CURSOR: Final = 512
@@ -350,6 +352,20 @@ def concurrency_of(value: object) -> int:
     if not _is_integer(value) or not 1 <= value <= MAX_CONCURRENCY:
         raise ValueError(f"expected a number from 1 to {MAX_CONCURRENCY}, got {shown(value)}")
     return value
+
+
+def burst_of(value: object) -> int:
+    if not _is_integer(value) or not 1 <= value <= MAX_COUNT:
+        raise ValueError(f"expected a number from 1 to {MAX_COUNT}, got {shown(value)}")
+    return value
+
+
+def reason_of(value: object) -> str:
+    """Why somebody has done something, in one line."""
+    text = text_of(value).strip()
+    if not 1 <= len(text) <= MAX_REASON or not text.isprintable():
+        raise ValueError(f"expected one line of 1 to {MAX_REASON} characters")
+    return text
 
 
 def retry_of(value: object) -> RetryPolicy:

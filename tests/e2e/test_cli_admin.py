@@ -59,6 +59,65 @@ def test_a_queue_is_paused_and_resumed(lq: Daemon, endpoint: Endpoint) -> None:
     assert read(lq.cli("queues", "show", "q", "--json"))["paused"] is False
 
 
+def test_a_pause_says_why(lq: Daemon) -> None:
+    paused = typed(lq, "queues", "pause", "q", "--until", "2h", "--reason", "moving house")
+    assert paused.text == "q is paused, 2h left (moving house)\n"
+    assert lq.cli("queues", "pause", "q", "--reason", "two\nlines").code == 2
+
+
+def test_settings_of_a_queue_are_changed_and_taken_away(lq: Daemon) -> None:
+    done = lq.cli("queues", "set", "q", "--rate", "100/min", "--burst", "20", "--concurrency", "4",
+                  "--header", "x-team: mail", "--retry", "10s,1m", "--timeout", "5s",
+                  "--method", "put")  # fmt: skip
+    assert (done.code, done.stdout) == (0, "q\n")
+    shown = read(lq.cli("queues", "show", "q", "--json"))
+    expected = {"rate": "100/min", "burst": 20, "concurrency": 4, "headers": {"x-team": "mail"},
+                "retryPolicy": "10s,1m", "timeout": "5s", "method": "PUT"}  # fmt: skip
+    assert expected.items() <= shown.items()
+    assert "rate         100/min\n" in lq.cli("queues", "show", "q").stdout
+    assert lq.cli("queues", "set", "q", "--unset", "rate", "--unset", "burst", "--json").code == 0
+    assert "rate" not in read(lq.cli("queues", "show", "q", "--json"))
+    assert read(lq.cli("queues", "set", "q", "--unset", "concurrency", "--fifo", "--json"))["fifo"]
+    for wrong in (["--rate", "fast"], ["--unset", "name"], [], ["--fifo", "--concurrency", "2"],
+                  ["--rate", "1/s", "--unset", "rate"], ["--burst", "0"]):  # fmt: skip
+        assert lq.cli("queues", "set", "q", *wrong).code == 2
+
+
+def test_a_queue_is_removed_by_force_alone_while_it_holds_items(
+    lq: Daemon, endpoint: Endpoint
+) -> None:
+    lq.client.push("q", b"", target=endpoint.url(), delay_ms=3_600_000)
+    assert lq.cli("queues", "rm", "q").code == 5
+    assert typed(lq, "queues", "rm", "q", "--force").text == "q is gone; 1 item cancelled\n"
+
+
+def test_what_the_file_sets_is_marked_and_followed(start: Start) -> None:
+    lq = start('[queues.mail]\nrate = "5/s"\n')
+    shown = lq.cli("queues", "show", "mail").stdout
+    assert "fixed        rate by lq.toml:" in shown
+    refused = lq.cli("queues", "set", "mail", "--rate", "1/s")
+    assert refused.code == 5
+    assert "rate is set by lq.toml:" in refused.stderr
+    path = lq.folder / "lq.toml"
+    path.write_text(path.read_text().replace("5/s", "7/min"))
+    assert lq.cli("apply").code == 0
+    assert read(lq.cli("queues", "show", "mail", "--json"))["rate"] == "7/min"
+
+
+def test_why_an_item_waits(lq: Daemon, endpoint: Endpoint) -> None:
+    item = lq.client.push("q", b"", target=endpoint.url(), delay_ms=3_600_000, key="k")
+    lq.client.pause("q", reason="moving house")
+    told = lq.cli("why", item["id"]).stdout
+    assert told.startswith(f"{item['id']} in q is PENDING\nIt waits: its time is in ")
+    assert "pause   its queue is paused (moving house)\n" in told
+    assert "starts  nobody can know, until that changes\n" in told
+    why = read(lq.cli("why", "--queue", "q", "--key", "k", "--json"))
+    assert [gate["gate"] for gate in why["gates"]] == ["time", "pause"]
+    lq.client.resume("q")
+    assert "predictedStart" in read(lq.cli("why", item["id"], "--json"))
+    assert lq.cli("why", "job_none").code == 3
+
+
 # Tokens, and the API from elsewhere
 
 

@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from lq.daemon.lanes import MOST_ASIDE, Lanes
+from lq.daemon.lanes import MOST_ASIDE, Flow, Lanes
 from lq.daemon.store import Claimed, ClaimRequest
-from lq.model import Job, RetryPolicy, Run, State
+from lq.model import Job, Rate, RetryPolicy, Run, State
 
 NOW = 1000
 
@@ -169,7 +169,7 @@ def test_slots_of_a_failed_claim_are_offered_to_who_waits_for_them() -> None:
     board.lanes.expect("a", NOW, NOW)
     [(request, _)] = board.lanes.requests(NOW)
     board.lanes.expect("b", NOW, NOW)
-    board.lanes.configure("a", concurrency=3, paused=True, now=NOW)
+    board.lanes.configure("a", Flow(concurrency=3), paused=True, now=NOW)
     board.woken()
     board.lanes.unclaimed("a", request.limit, NOW)
     assert board.woken()
@@ -197,17 +197,17 @@ def test_a_pushed_job_does_not_overtake() -> None:
 @pytest.mark.parametrize("concurrency", [1, 2])
 def test_a_pushed_job_respects_concurrency(concurrency: int) -> None:
     board = Board()
-    board.lanes.configure("q", concurrency=concurrency, paused=False, now=NOW)
+    board.lanes.configure("q", Flow(concurrency=concurrency), paused=False, now=NOW)
     assert [board.lanes.reserve("q", NOW) for _ in range(3)].count(True) == concurrency
 
 
 def test_a_paused_lane_starts_nothing_until_it_is_resumed() -> None:
     board = Board()
-    board.lanes.configure("q", concurrency=None, paused=True, now=NOW)
+    board.lanes.configure("q", Flow(concurrency=None), paused=True, now=NOW)
     board.lanes.expect("q", NOW, NOW)
     assert not board.lanes.reserve("q", NOW)
     assert (board.woken(), board.ask()) == (False, {})
-    board.lanes.configure("q", concurrency=None, paused=False, now=NOW)
+    board.lanes.configure("q", Flow(concurrency=None), paused=False, now=NOW)
     assert board.woken()
     assert board.ask() == {"q": 3}
 
@@ -215,7 +215,7 @@ def test_a_paused_lane_starts_nothing_until_it_is_resumed() -> None:
 def test_a_lane_paused_while_it_waits_for_a_slot_leaves_the_line() -> None:
     board = Board()
     board.lanes.expect("q", NOW, NOW)
-    board.lanes.configure("q", concurrency=None, paused=True, now=NOW)
+    board.lanes.configure("q", Flow(concurrency=None), paused=True, now=NOW)
     assert board.ask() == {}
 
 
@@ -224,7 +224,7 @@ def test_more_concurrency_calls_for_a_claim() -> None:
     board.lanes.expect("q", NOW, NOW)
     answer(board, board.lanes.requests(NOW), found=1, next_due_at=NOW)
     board.woken()
-    board.lanes.configure("q", concurrency=4, paused=False, now=NOW)
+    board.lanes.configure("q", Flow(concurrency=4), paused=False, now=NOW)
     assert board.woken()
     assert board.ask() == {"q": 3}
 
@@ -233,7 +233,7 @@ def test_less_concurrency_waits_for_the_running_ones() -> None:
     board = Board(cap=9, concurrency=3)
     board.lanes.expect("q", NOW, NOW)
     answer(board, board.lanes.requests(NOW), found=3, next_due_at=NOW)
-    board.lanes.configure("q", concurrency=1, paused=False, now=NOW)
+    board.lanes.configure("q", Flow(concurrency=1), paused=False, now=NOW)
     for expected in ({}, {}, {"q": 1}):
         board.lanes.release("q", NOW)
         assert board.ask() == expected
@@ -252,6 +252,97 @@ def test_no_more_than_so_many_jobs_wait_without_a_slot() -> None:
     assert board.lanes.step_back()
     assert board.lanes.running == 9
     assert board.lanes.step_aside()
+
+
+def paced(board: Board, burst: int = 2, paced_until: int | None = None) -> None:
+    """A lane `q` of one start in 10 ms."""
+    flow = Flow(rate=Rate(100, 1000), burst=burst)
+    board.lanes.configure("q", flow, paused=False, now=NOW, paced_until=paced_until)
+
+
+def test_a_rate_bounds_a_claim_and_sets_a_timer_for_the_next() -> None:
+    board = Board(cap=9, concurrency=9)
+    paced(board)
+    board.lanes.expect("q", NOW, NOW)
+    asked = board.lanes.requests(NOW)
+    assert [(one.limit, one.pace is not None) for one, _ in asked] == [(2, True)]
+    answer(board, asked, found=2, next_due_at=NOW)
+    assert (board.ask(), board.timers) == ({}, {"q": NOW + 10})
+    board.lanes.timer("q", NOW + 10)
+    assert board.ask(NOW + 10) == {"q": 1}
+
+
+def test_what_a_claim_did_not_use_of_a_rate_is_there_again() -> None:
+    board = Board(cap=9, concurrency=9)
+    paced(board)
+    board.lanes.expect("q", NOW, NOW)
+    answer(board, board.lanes.requests(NOW), found=1)
+    board.lanes.expect("q", NOW, NOW)
+    assert board.ask() == {"q": 1}
+    board.lanes.unclaimed("q", 1, NOW)
+    board.lanes.uncalled("q", NOW, held=False)
+    assert board.ask() == {"q": 2}
+
+
+def test_jobs_of_a_paced_queue_start_by_claims_alone() -> None:
+    board = Board()
+    paced(board)
+    assert not board.lanes.reserve("q", NOW)
+
+
+def test_a_rate_goes_on_from_where_the_last_daemon_left_it() -> None:
+    board = Board(cap=9, concurrency=9)
+    paced(board, paced_until=NOW + 20)
+    board.lanes.expect("q", NOW, NOW)
+    assert (board.ask(), board.timers) == ({}, {"q": NOW + 10})
+
+
+def test_a_new_rate_keeps_what_was_used_up() -> None:
+    board = Board(cap=9, concurrency=9)
+    paced(board)
+    board.lanes.expect("q", NOW, NOW)
+    answer(board, board.lanes.requests(NOW), found=2, next_due_at=NOW)
+    paced(board)
+    assert board.ask() == {}
+
+
+def test_a_clock_set_back_closes_a_rate_that_was_open() -> None:
+    board = Board(cap=9, concurrency=9)
+    paced(board, burst=1)
+    board.lanes.expect("q", NOW, NOW)
+    answer(board, board.lanes.requests(NOW), found=1, next_due_at=NOW)
+    board.lanes.timer("q", NOW + 10)
+    assert board.ask(NOW) == {}
+    board.lanes.timer("q", board.timers["q"])
+    assert board.ask(board.timers["q"]) == {"q": 1}
+
+
+def test_behind_many_held_jobs_a_lane_looks_for_others_in_handfuls() -> None:
+    board = Board(cap=99, concurrency=99)
+    board.lanes.expect("q", NOW, NOW)
+    answer(board, board.lanes.requests(NOW), found=99, next_due_at=NOW)
+    for _ in range(99):
+        board.lanes.uncalled("q", NOW, held=True)
+        board.lanes.release("q", NOW)
+    assert board.ask() == {"q": 16}
+    board.lanes.claimed(Claimed("q", runs(16), NOW), 16, board.lanes.lane("q").nudges, NOW)
+    assert board.ask() == {}
+    looks_at = board.timers["q"]
+    board.lanes.timer("q", looks_at)
+    assert board.ask(looks_at) == {"q": 16}
+    board.lanes.called("q")  # one of them may be called
+    answer(board, [(ClaimRequest("q", 16), board.lanes.lane("q").nudges)], 16, NOW)
+    assert board.ask(looks_at) == {"q": 67}
+
+
+def test_nothing_overtakes_the_head_of_a_fifo_lane() -> None:
+    board = Board(cap=9, concurrency=9)
+    board.lanes.configure("q", Flow(fifo=True), paused=False, now=NOW)
+    assert board.lanes.reserve("q", NOW)
+    assert not board.lanes.reserve("q", NOW)  # one at a time
+    board.lanes.expect("q", NOW + 50, NOW)  # it failed, and goes on then
+    board.lanes.release("q", NOW)
+    assert not board.lanes.reserve("q", NOW)
 
 
 class Traffic(RuleBasedStateMachine):
@@ -311,7 +402,7 @@ class Traffic(RuleBasedStateMachine):
     def pause_or_resume(self, name: str) -> None:
         self.paused ^= {name}
         paused = name in self.paused
-        self.board.lanes.configure(name, concurrency=None, paused=paused, now=NOW)
+        self.board.lanes.configure(name, Flow(concurrency=None), paused=paused, now=NOW)
 
     @invariant()
     def never_more_than_allowed(self) -> None:

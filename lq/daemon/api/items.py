@@ -79,6 +79,11 @@ async def attempts(call: Call) -> Reply:
     return Reply(wire.encode_attempts(found, call.engine.redactions(job.queue)))
 
 
+async def why(call: Call) -> Reply:
+    wire.refuse_query(call.query)
+    return Reply(wire.encode_why(await call.engine.why(call.ref), call.engine.redactions))
+
+
 async def logs(call: Call) -> Reply:
     wanted = wire.decode_log_query(call.query)
     job = await call.engine.get(call.ref)
@@ -136,6 +141,7 @@ _PUSH = Operation(
 _RUN = Operation("Make an item that waits due now", {200: "Item"}, _BOUND)
 _RETRY = Operation("Let a finished item wait again, with a fresh budget", {200: "Item"}, _BOUND)
 _ATTEMPTS = Operation("List the attempts of an item, oldest first", {200: "Attempts"}, (NotFound,))
+_WHY = Operation("Explain what holds an item, and until when", {200: "Why"}, (NotFound,))
 _LOGS = Operation(
     "Show what a scriptlet has written, and wait for more",
     {200: "Log"},
@@ -155,6 +161,7 @@ ROUTES = (
     Route("POST", f"{_ITEM}/run", run, _OWNER, _RUN),
     Route("POST", f"{_ITEM}/retry", retry, _OWNER, _RETRY),
     Route("GET", f"{_ITEM}/attempts", attempts, (Scope.READ,), _ATTEMPTS),
+    Route("GET", f"{_ITEM}/why", why, _READER, _WHY),
     Route("GET", f"{_ITEM}/logs", logs, (Scope.READ,), _LOGS),
     Route("GET", _ANY_ITEM, show, _READER, _SHOW),
     Route("DELETE", _ANY_ITEM, cancel, _OWNER, _CANCEL),

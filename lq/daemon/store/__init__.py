@@ -14,9 +14,10 @@ changed); StoreFailed or DataError when the store cannot be trusted any more.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -46,11 +47,23 @@ from lq.model import (
 )
 
 
+class Pace(Struct, frozen=True):
+    """A rate as the store keeps it: when it has recovered, and what each start adds to that."""
+
+    full_at: float
+    interval_ms: float
+
+    def after(self, starts: int, now: int) -> int:
+        """When it will have recovered from so many more. Units: Unix milliseconds."""
+        return math.ceil(max(self.full_at, now) + starts * self.interval_ms)
+
+
 class ClaimRequest(Struct, frozen=True):
-    """Ask for up to `limit` due jobs of one queue."""
+    """Ask for up to `limit` due jobs of one queue; with `pace` it has a rate."""
 
     queue: str
     limit: int
+    pace: Pace | None = None
 
 
 class Claimed(Struct, frozen=True):
@@ -65,6 +78,21 @@ class Claimed(Struct, frozen=True):
     runs: tuple[Run, ...]
     next_due_at: int | None
 
+
+class Place(Struct, frozen=True):
+    """Where a waiting job stands in its queue.
+
+    Shape: `ahead` is how many due jobs start before it, counted up to `MOST_AHEAD`; `head` the id
+    of the first that waits, be it this one; `called` the id of a job with its key whose call goes
+    on.
+    """
+
+    ahead: int
+    head: str
+    called: str | None = None
+
+
+MOST_AHEAD: Final = 10_000
 
 # What to claim, and the instant that counts as now.
 Wanted = Callable[[], tuple[Sequence[ClaimRequest], int]]
@@ -194,6 +222,9 @@ class Store(Protocol):
     async def callback_key(self) -> bytes:
         """32 random bytes, the same for as long as the store lives: what tokens are made with."""
 
+    async def place(self, job: Job, now: int) -> Place:
+        """Where a waiting job stands in its queue."""
+
     async def get(self, ref: Ref) -> Job | None:
         """The job with its payload; by key only among the unprocessed."""
 
@@ -242,6 +273,9 @@ class Store(Protocol):
 
     async def set_queue(self, name: str, edit: QueueEdit, now: int) -> Queue:
         """Change a queue's settings or pause; it comes into being if need be."""
+
+    async def let_go_on(self, name: str) -> None:
+        """Let the head of a queue that is fifo no longer wait without those behind it."""
 
     async def delete_queue(self, name: str, now: int, *, force: bool) -> int | None:
         """Forget a queue's settings and hide it until its next push; its history stays.

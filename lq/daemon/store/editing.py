@@ -50,16 +50,23 @@ def edit(tx: Transaction, ref: Ref, wanted: ResolvedEdit) -> Job | Conflict | No
         return present if value is UNSET else value
 
     not_before, due_at, error = job.not_before, job.due_at, job.error
+    held_until = job.held_until
     if _frees(job, wanted):
-        due_at, error = max(not_before, wanted.now), None
+        error = None
+        due_at = due_at if held_until else max(not_before, wanted.now)
+        held_until = None
     if wanted.not_before is not None and wanted.due_at is not None:
-        not_before, due_at = wanted.not_before, wanted.due_at
+        # The head of a fifo queue goes on from its place there.
+        stays = held_until is not None and wanted.due_at <= wanted.now
+        not_before, due_at = wanted.not_before, due_at if stays else wanted.due_at
+        held_until = None
     tx.change(
         "edit_job",
         seq=job.seq,
         not_before=not_before,
         due_at=due_at,
         error=error,
+        held_until=held_until,
         expires_at=kept(wanted.expires_at, job.expires_at),
         expires_ms=kept(change.expires_ms, None),
         target=kept(change.target, job.target),
@@ -81,7 +88,7 @@ def _frees(job: Job, wanted: ResolvedEdit) -> bool:
     elsewhere = (target is not UNSET and target != job.target) or (
         headers is not UNSET and headers != job.headers
     )
-    held = job.failures == 0 and job.due_at > max(job.not_before, wanted.now)
+    held = job.failures == 0 and job.next_at > max(job.not_before, wanted.now)
     return elsewhere and held
 
 

@@ -12,6 +12,7 @@ from lq.daemon.store import reading, rows
 from lq.daemon.store.transaction import Transaction, counted_as
 from lq.errors import Conflict
 from lq.model import Queue, QueueEdit, State, Token
+from lq.rate import format_rate
 
 # How many jobs one transaction may cancel, because every push waits for it.
 _STEP = 500
@@ -30,6 +31,7 @@ def set_queue(tx: Transaction, name: str, edit: QueueEdit, now: int) -> Queue:
     paused = kept(edit.paused, present.paused)
     headers = kept(edit.headers, settings.headers)
     retry = kept(edit.retry, settings.retry)
+    rate = kept(edit.rate, settings.rate)
     tx.change(
         "set_queue",
         name=name,
@@ -39,10 +41,21 @@ def set_queue(tx: Transaction, name: str, edit: QueueEdit, now: int) -> Queue:
         concurrency=kept(edit.concurrency, settings.concurrency),
         retry=None if retry is None else rows.retry_text(retry),
         timeout_ms=kept(edit.timeout_ms, settings.timeout_ms),
+        rate=None if rate is None else format_rate(rate),
+        burst=kept(edit.burst, settings.burst),
+        fifo=kept(edit.fifo, settings.fifo),
         paused=paused,
         paused_until=kept(edit.paused_until, present.paused_until) if paused else None,
+        pause_reason=kept(edit.pause_reason, present.pause_reason) if paused else None,
     )
     return reading.queues(tx.all, name)[0]
+
+
+def let_go_on(tx: Transaction, name: str) -> None:
+    """Put held jobs where they would wait in a queue that is not fifo."""
+    queue = tx.known_queue(name)
+    if queue is not None:
+        tx.change("unhold", queue=queue, limit=_STEP)
 
 
 class Deletion(NamedTuple):

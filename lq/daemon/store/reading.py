@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
-from lq.daemon.store import rows
+from lq.daemon.store import MOST_AHEAD, Place, rows
 from lq.daemon.store.rows import Row
 from lq.errors import ValidationError
 from lq.model import Attempt, ById, Job, JobFilter, Page, Queue, Ref, State
@@ -38,6 +38,15 @@ def get(fetch: Fetch, ref: Ref) -> Job | None:
 def attempts(fetch: Fetch, ref: Ref) -> list[Attempt] | None:
     job = get(fetch, ref)
     return None if job is None else [rows.attempt(row) for row in fetch("attempts", id=job.id)]
+
+
+def place(fetch: Fetch, job: Job, now: int) -> Place:
+    """Where a waiting job stands in its queue."""
+    queue = fetch("queue_id", name=job.queue)[0][0]
+    ahead = fetch("ahead", queue=queue, now=now, due_at=job.due_at, seq=job.seq, limit=MOST_AHEAD)
+    head = fetch("head_of_queue", queue=queue)
+    called = fetch("called_with_key", queue=queue, key=job.key) if job.key is not None else []
+    return Place(ahead[0][0], head[0][0] if head else job.id, called[0][0] if called else None)
 
 
 def queues(fetch: Fetch, name: str | None = None) -> list[Queue]:

@@ -36,6 +36,7 @@ from lq.model import (
     State,
     Token,
 )
+from lq.rate import parse_rate
 
 Row = tuple[Any, ...]
 
@@ -117,13 +118,14 @@ def job(row: Sequence[Any]) -> Job:
         tracestate=row[24],
         firing=None if row[25] is None else Firing(row[25], row[26], row[27]),
         completion=Completion.CALLBACK if row[28] else Completion.RESPONSE,
-        payload=row[30],
+        held_until=row[29],
+        payload=row[31],
     )
 
 
 def queue_id(row: Row) -> int:
     """The queue's key in a row of job_rows."""
-    key: int = row[29]
+    key: int = row[30]
     return key
 
 
@@ -164,18 +166,23 @@ def queue(row: Row) -> Queue:
             concurrency=row[5],
             retry=retry_policy(row[6]) if row[6] else None,
             timeout_ms=row[7],
+            rate=None if row[8] is None else parse_rate(row[8]),
+            burst=row[9],
+            fifo=None if row[10] is None else row[10] == 1,
         ),
-        paused=row[8] == 1,
-        paused_until=row[9],
+        paused=row[11] == 1,
+        paused_until=row[12],
+        pause_reason=row[13],
+        paced_until=row[14],
         counts=Counts(
-            pending=row[10],
-            retry=row[11],
-            running=row[12],
-            completed=row[13],
-            failed=row[14],
-            cancelled=row[15],
+            pending=row[15],
+            retry=row[16],
+            running=row[17],
+            completed=row[18],
+            failed=row[19],
+            cancelled=row[20],
         ),
-        next_due_at=row[16],
+        next_due_at=row[21],
     )
 
 

@@ -6,6 +6,7 @@ Invariant: a run that ended is always remembered; its job moves only while it be
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -32,6 +33,7 @@ def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[C
             due = tx.listed(
                 "due_jobs", queue=queue, now=now, limit=request.limit, inline=rows.INLINE_BYTES
             )
+            due = [*takewhile(lambda row: not _held(row, now), due)]
             _bury_expired(tx, queue, due, now)
             runs = tuple(
                 Run(run_id := tx.new_run(), _claimed(tx, row, run_id), now)
@@ -40,6 +42,8 @@ def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[C
             )
             for run in runs:
                 tx.move(queue, counted_as(State.PENDING, run.job.failures), "running")
+            if runs and request.pace is not None:
+                tx.change("pace_queue", queue=queue, until=request.pace.after(len(runs), now))
         found.append((request.queue, queue, runs))
     started = [run for _, _, runs in found for run in runs]
     tx.over("start_jobs", [(run.job.seq, run.id) for run in started])
@@ -50,6 +54,12 @@ def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[C
 def _expired(row: list[Any], now: int) -> bool:
     expires_at = row[21]
     return expires_at is not None and expires_at <= now
+
+
+def _held(row: list[Any], now: int) -> bool:
+    """Whether a job waits at the head of a fifo queue, and what is behind it with it."""
+    held_until = row[29]
+    return held_until is not None and held_until > now and not _expired(row, now)
 
 
 def _bury_expired(tx: Transaction, queue: int, due: list[list[Any]], now: int) -> None:
@@ -63,7 +73,7 @@ def _bury_expired(tx: Transaction, queue: int, due: list[list[Any]], now: int) -
 
 def _claimed(tx: Transaction, row: list[Any], run_id: int) -> Job:
     """The job that a waiting row is, once it is claimed for a run."""
-    row[3], row[18] = State.RUNNING.value, run_id
+    row[3], row[18], row[29] = State.RUNNING.value, run_id, None
     if row[-1] is not None:
         row[-1] = bytes.fromhex(row[-1])
     elif payload := tx.one("payload", seq=row[0]):
@@ -212,6 +222,7 @@ def _return(settlement: Settlement) -> tuple[Any, ...]:
         run.job.seq,
         run.id,
         settlement.due_at,
+        settlement.held_until,
         settlement.failures,
         settlement.interruptions,
         outcome.status if outcome else None,

@@ -20,6 +20,7 @@ from lq.daemon.store import (
     Claimed,
     Fire,
     Judged,
+    Place,
     ResolvedEdit,
     Wanted,
     alerts,
@@ -165,6 +166,9 @@ class SqliteStore:
             pruned += step
         return pruned
 
+    async def place(self, job: Job, now: int) -> Place:
+        return await self._ask(reading.place, job, now)
+
     async def attempts(self, ref: Ref) -> list[Attempt] | None:
         return await self._ask(reading.attempts, ref)
 
@@ -183,6 +187,9 @@ class SqliteStore:
 
     async def set_queue(self, name: str, edit: QueueEdit, now: int) -> Queue:
         return await self._do(queues.set_queue, name, edit, now)
+
+    async def let_go_on(self, name: str) -> None:
+        await self._do(queues.let_go_on, name)
 
     async def delete_queue(self, name: str, now: int, *, force: bool) -> int | None:
         cancelled = 0

@@ -47,7 +47,7 @@ UPDATE jobs SET not_before = :not_before, due_at = :due_at, expires_at = :expire
     content_type = :content_type, retry = :retry, timeout_ms = :timeout_ms, labels = :labels,
     validate = :validate, callback = :callback,
     traceparent = :traceparent, tracestate = :tracestate,
-    failures = 0, interruptions = 0, last_status = NULL, error = NULL
+    failures = 0, interruptions = 0, last_status = NULL, error = NULL, held_until = NULL
 WHERE seq = :seq AND state = 'PENDING';
 
 -- name: replace_payload
@@ -62,7 +62,7 @@ SELECT json_group_array(json_array(
     seq, id, queue, state, created_at, not_before, due_at, target, method, retry, timeout_ms,
     key, headers, content_type, labels, validate, failures, interruptions, run_id, last_status,
     error, expires_at, finished_at, traceparent, tracestate, schedule_id, fire_at, missed,
-    callback, queue_id,
+    callback, held_until, queue_id,
     CASE WHEN length(body) <= :inline THEN hex(body) END))
 FROM (
     SELECT r.*, p.body FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
@@ -72,13 +72,28 @@ FROM (
             WHERE x.queue_id = r.queue_id AND x.key = r.key AND x.run_id IS NOT NULL))
     ORDER BY r.due_at, r.seq LIMIT :limit);
 
+-- name: ahead
+-- How many due jobs of a queue would start before this one, counted up to a limit.
+SELECT count(*) FROM (
+    SELECT 1 FROM jobs
+    WHERE queue_id = :queue AND state = 'PENDING' AND due_at <= :now
+      AND (due_at, seq) < (:due_at, :seq) LIMIT :limit);
+
+-- name: head_of_queue
+-- The first waiting job of a queue, however long it waits.
+SELECT id FROM jobs WHERE queue_id = :queue AND state = 'PENDING' ORDER BY due_at, seq LIMIT 1;
+
+-- name: called_with_key
+-- The id of the job of this key that is called, be that still wanted or not.
+SELECT id FROM jobs WHERE queue_id = :queue AND key = :key AND run_id IS NOT NULL;
+
 -- name: payload
 -- The body of one job.
 SELECT body FROM payloads WHERE job_seq = :seq;
 
 -- name: next_due
--- When the first job of a queue is due that a claim would find.
-SELECT j.due_at FROM jobs j
+-- When the first job of a queue may start that a claim would find.
+SELECT max(j.due_at, coalesce(j.held_until, 0)) FROM jobs j
 WHERE j.queue_id = :queue AND j.state = 'PENDING'
   AND (j.key IS NULL OR NOT EXISTS (
         SELECT 1 FROM jobs x
@@ -88,7 +103,7 @@ ORDER BY j.due_at, j.seq LIMIT 1;
 -- name: start_jobs
 -- Claim waiting jobs for their runs.
 WITH v (seq, run) AS (VALUES :rows(2))
-UPDATE jobs SET state = 'RUNNING', run_id = v.run
+UPDATE jobs SET state = 'RUNNING', run_id = v.run, held_until = NULL
 FROM v WHERE jobs.seq = v.seq AND jobs.state = 'PENDING';
 
 -- name: finish_jobs
@@ -100,8 +115,9 @@ FROM v WHERE jobs.seq = v.seq AND jobs.run_id = v.run AND jobs.state = 'RUNNING'
 
 -- name: return_jobs
 -- End the runs of jobs that still belong to them, to wait again.
-WITH v (seq, run, due_at, failures, interruptions, status, error) AS (VALUES :rows(7))
-UPDATE jobs SET state = 'PENDING', run_id = NULL, due_at = v.due_at,
+WITH v (seq, run, due_at, held_until, failures, interruptions, status, error)
+    AS (VALUES :rows(8))
+UPDATE jobs SET state = 'PENDING', run_id = NULL, due_at = v.due_at, held_until = v.held_until,
     failures = v.failures, interruptions = v.interruptions,
     last_status = coalesce(v.status, jobs.last_status), error = v.error
 FROM v WHERE jobs.seq = v.seq AND jobs.run_id = v.run AND jobs.state = 'RUNNING';
@@ -221,13 +237,15 @@ WHERE seq = :seq AND state IN ('PENDING', 'RUNNING');
 UPDATE jobs SET not_before = :not_before, due_at = :due_at, expires_at = :expires_at,
     expires_ms = iif(expires_at IS :expires_at, expires_ms, :expires_ms),
     target = :target, method = :method, headers = :headers, content_type = :content_type,
-    retry = :retry, timeout_ms = :timeout_ms, labels = :labels, error = :error
+    retry = :retry, timeout_ms = :timeout_ms, labels = :labels, error = :error,
+    held_until = :held_until
 WHERE seq = :seq AND state = 'PENDING';
 
 -- name: revive_job
 -- Make a finished job wait again, as if just pushed.
 UPDATE jobs SET state = 'PENDING', not_before = :now, due_at = :now, expires_at = NULL,
-    expires_ms = NULL, finished_at = NULL, failures = 0, interruptions = 0, last_status = NULL, error = NULL
+    expires_ms = NULL, finished_at = NULL, failures = 0, interruptions = 0,
+    last_status = NULL, error = NULL, held_until = NULL
 WHERE seq = :seq AND state IN ('COMPLETED', 'FAILED', 'CANCELLED');
 
 -- name: expired_jobs
@@ -365,10 +383,10 @@ ON CONFLICT (name) DO UPDATE SET deleted_at = NULL RETURNING id;
 -- name: queues
 -- Queues that were not deleted, or still hold unprocessed jobs; with when the next job is due.
 SELECT q.name, q.created_at, q.target, q.method, q.headers, q.concurrency, q.retry, q.timeout_ms,
-       q.paused, q.paused_until, q.pending, q.retrying, q.running, q.completed, q.failed,
+       q.rate, q.burst, q.fifo, q.paused, q.paused_until, q.pause_reason, q.paced_until, q.pending, q.retrying, q.running, q.completed, q.failed,
        q.cancelled,
-       (SELECT j.due_at FROM jobs j WHERE j.queue_id = q.id AND j.state = 'PENDING'
-        ORDER BY j.due_at, j.seq LIMIT 1)
+       (SELECT max(j.due_at, coalesce(j.held_until, 0)) FROM jobs j
+        WHERE j.queue_id = q.id AND j.state = 'PENDING' ORDER BY j.due_at, j.seq LIMIT 1)
 FROM queues q
 WHERE (:name IS NULL OR q.name = :name)
   AND (q.deleted_at IS NULL OR q.pending + q.retrying + q.running > 0)
@@ -378,13 +396,26 @@ ORDER BY q.name;
 -- Change a queue's settings and pause.
 UPDATE queues SET target = :target, method = :method, headers = :headers,
     concurrency = :concurrency, retry = :retry, timeout_ms = :timeout_ms,
-    paused = :paused, paused_until = :paused_until
+    rate = :rate, burst = :burst, fifo = :fifo,
+    paused = :paused, paused_until = :paused_until, pause_reason = :pause_reason
 WHERE name = :name;
+
+-- name: unhold
+-- Put the held jobs at the head of a queue where they wait without holding up others.
+UPDATE jobs SET due_at = held_until, held_until = NULL
+WHERE held_until IS NOT NULL AND seq IN (
+    SELECT seq FROM jobs WHERE queue_id = :queue AND state = 'PENDING'
+    ORDER BY due_at, seq LIMIT :limit);
+
+-- name: pace_queue
+-- Remember what the last starts have used up of a queue's rate.
+UPDATE queues SET paced_until = :until WHERE id = :queue;
 
 -- name: delete_queue
 -- Hide a queue and forget its settings; history keeps its name.
 UPDATE queues SET deleted_at = :now, target = NULL, method = NULL, headers = NULL,
-    concurrency = NULL, retry = NULL, timeout_ms = NULL, paused = 0, paused_until = NULL
+    concurrency = NULL, retry = NULL, timeout_ms = NULL, rate = NULL, burst = NULL, fifo = NULL,
+    paused = 0, paused_until = NULL, pause_reason = NULL
 WHERE id = :queue;
 
 -- name: first_waiting
