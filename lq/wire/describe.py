@@ -269,8 +269,8 @@ _SETTINGS: Final[Mapping[str, Form]] = {
     ),
     "rate": _or_null(
         Form(
-            "starts in a stretch of time (more wait)",
-            _text(pattern=r"^\\s*[0-9]{1,9}\\s*/\\s*\\S+\\s*$"),
+            "how many may start in a stretch of time; the others wait",
+            _text(pattern=r"^\s*[0-9]{1,9}\s*/\s*\S+\s*$"),
             "100/min",
         )
     ),

@@ -18,7 +18,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 from msgspec.structs import replace
 
 from lq.alerts import Kind, Preset, Rule
-from lq.config import Mail, WatchConfig
+from lq.config import BreakerConfig, Mail, WatchConfig
 from lq.daemon.main import Daemon
 from lq.daemon.watch import Ping
 from lq.errors import NotFound
@@ -132,7 +132,9 @@ async def test_a_message_that_fails_for_good_alerts_nobody(home: Home) -> None:
 
 async def test_a_flood_becomes_a_digest(home: Home) -> None:
     home.handler.on("/mail", answers(500))
-    async with home.daemon(alerts=(rule(home, digest_ms=10 * MINUTE),)) as daemon:
+    unspared = BreakerConfig(failures=0)
+    flood = rule(home, digest_ms=10 * MINUTE)
+    async with home.daemon(alerts=(flood,), breaker=unspared) as daemon:
         await daemon.engine.push(home.push("/mail", retry=ONCE))
         assert (await message(home))["events"][0]["times"] == 1
         for number in range(30):

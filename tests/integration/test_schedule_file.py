@@ -199,7 +199,8 @@ async def test_a_reload_says_what_waits_for_a_restart(file: File) -> None:
         file.head = 'log_level = "debug"\n' + file.head
         file.write("[queues.mail]\nconcurrency = 2\n[history]\nkeep = '1d'\n" + entry("a"))
         done = await running.engine.reload(dry=False)
-        assert done.restart == ("log_level", "history.keep", "queues.mail")
+        assert done.restart == ("log_level", "history.keep")
+        assert (await running.engine.queue("mail")).settings.concurrency == 2
         assert [change.change for change in done.schedules] == ["created"]
 
 

@@ -91,7 +91,14 @@ def test_a_pause_with_an_end_is_a_pause() -> None:
 @pytest.mark.parametrize(
     ("raw", "field"),
     [
-        (b'{"rate": "5/s"}', "rate"),
+        (b'{"rate": "5"}', "rate"),
+        (b'{"rate": 5}', "rate"),
+        (b'{"burst": 0}', "burst"),
+        (b'{"burst": true}', "burst"),
+        (b'{"fifo": "yes"}', "fifo"),
+        (b'{"fifo": true, "concurrency": 2}', "fifo"),
+        (b'{"pauseReason": "two\\nlines"}', "pauseReason"),
+        (b'{"pauseReason": "moving", "paused": false}', "pauseReason"),
         (b'{"concurency": 5}', "concurency"),
         (b'{"concurrency": 0}', "concurrency"),
         (b'{"concurrency": true}', "concurrency"),
@@ -210,7 +217,9 @@ def test_history_holds_finished_items_only() -> None:
 
 
 def test_a_pause_until() -> None:
-    assert wire.decode_pause("", NOW) == QueueEdit(paused=True, paused_until=None)
+    nothing_said = QueueEdit(paused=True, paused_until=None, pause_reason=None)
+    assert wire.decode_pause("", NOW) == nothing_said
+    assert wire.decode_pause("reason=moving+house", NOW).pause_reason == "moving house"
     assert wire.decode_pause("until=30m", NOW).paused_until == NOW + 1_800_000
     assert wire.decode_pause("until=2026-11-19T08:26:40.123Z", NOW).paused_until == NOW + DAY
     with pytest.raises(ValidationError, match="until: expected a moment in the future"):

@@ -93,7 +93,7 @@ async def test_a_queue_with_items_is_deleted_only_by_force(api: Peer) -> None:
         (b'{"target": "\xff"}', "body"),
         (b'{"concurrency": ' + b"9" * 5000 + b"}", "body"),
         (b'{"concurrency": -1}', "concurrency"),
-        (b'{"rate": "10/s"}', "rate"),
+        (b'{"rate": "10"}', "rate"),
         (b'{"unknown": 1}', "unknown"),
         (b'{"retry": 1.5}', "retry"),
         (b'{"timeout": 30}', "timeout"),
