@@ -370,12 +370,12 @@ async def test_b12_ten_thousand_schedules_do_not_hold_up_the_loop(home: Home) ->
         longest = 0.0
 
         async def watch() -> None:
-            """See how much the process works between two turns, however long the machine takes."""
+            """See how much the loop works between two turns, however long the machine takes."""
             nonlocal longest
             while True:
-                started = time.process_time()
+                started = time.thread_time()
                 await asyncio.sleep(0)
-                longest = max(longest, time.process_time() - started)
+                longest = max(longest, time.thread_time() - started)
 
         for name in ("q0", "q1", "q2"):
             await daemon.engine.edit_queue(name, QueueEdit(paused=True))
