@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve demo test check bench lock clean
+.PHONY: help serve demo test check bench binary lock clean
 
 help:
 	@echo 'make serve   run the daemon'
@@ -16,6 +16,7 @@ help:
 	@echo 'make test    run the whole test suite (ARGS="-k push" for a part)'
 	@echo 'make check   lint, format and type checks'
 	@echo 'make bench   measure lq against its own limits on this machine'
+	@echo 'make binary  build dist/lq, a single file that needs no Python'
 	@echo 'make lock    refresh requirements.txt from pyproject.toml'
 	@echo 'make clean   remove .venv and the caches'
 
@@ -44,6 +45,11 @@ $(READY): requirements.txt pyproject.toml
 	@$(BIN)/python $(PIP) install --require-hashes --requirement requirements.txt
 	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(READY)
+
+# One file with a Python and everything else in it; PyInstaller reads libraries with objdump.
+binary: $(READY)
+	@command -v objdump >/dev/null || { echo 'objdump is missing; on Debian and Ubuntu: apt install binutils' >&2; exit 1; }
+	@$(BIN)/python packaging/build.py dist/lq
 
 lock:
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \

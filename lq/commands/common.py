@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
@@ -36,7 +36,31 @@ T = TypeVar("T")
 MAX_PAGE = 1000
 FEW = 100
 RETRIES = 2
+_TIMEOUT_S = 30.0
+# How long a shell may take to complete a name before whoever types it is better off without.
+_COMPLETING_S = 0.5
 _CONNECTION = "Connection"
+
+
+def completing(names: Callable[[Client], Iterable[str]]) -> Callable[..., list[str]]:
+    """Complete a name in the shell with what the daemon knows; quietly nothing if it is away."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        config, url, token = (ctx.params.get(name) for name in ("config", "url", "token"))
+        try:
+            client = connect(config, url, token, retries=0, timeout_s=_COMPLETING_S)
+            return [name for name in names(client) if name.startswith(incomplete)]
+        except (LqError, OSError):
+            return []
+
+    return complete
+
+
+queue_names = completing(lambda client: (queue["name"] for queue in client.queues()))
+schedule_keys = completing(
+    lambda client: (one.get("key", one["id"]) for one in client.schedules(limit=MAX_PAGE)["items"])
+)
+scriptlet_names = completing(lambda client: (one["name"] for one in client.scriptlets()))
 
 ConfigFile = Annotated[
     str | None,
@@ -73,14 +97,29 @@ ItemIds = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="The items.", show_default=False)
 ]
 ItemQueue = Annotated[
-    str | None, typer.Option("--queue", metavar="QUEUE", help="With --key, in place of an id.")
+    str | None,
+    typer.Option(
+        "--queue",
+        metavar="QUEUE",
+        help="With --key, in place of an id.",
+        autocompletion=queue_names,
+    ),
 ]
 ItemKey = Annotated[
     str | None, typer.Option("--key", metavar="KEY", help="With --queue, in place of an id.")
 ]
 OfSchedule = Annotated[
     str | None,
-    typer.Option("--schedule", metavar="REF", help="Pushed by this schedule; its key or id."),
+    typer.Option(
+        "--schedule",
+        metavar="REF",
+        help="Pushed by this schedule; its key or id.",
+        autocompletion=schedule_keys,
+    ),
+]
+OfQueue = Annotated[
+    str | None,
+    typer.Option("--queue", metavar="QUEUE", help="Of this queue.", autocompletion=queue_names),
 ]
 
 
@@ -117,7 +156,12 @@ def remote(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def connect(
-    config: str | None, url: str | None, token: str | None, *, retries: int = RETRIES
+    config: str | None,
+    url: str | None,
+    token: str | None,
+    *,
+    retries: int = RETRIES,
+    timeout_s: float = _TIMEOUT_S,
 ) -> Client:
     """The daemon that the options or the environment name, else the one on this machine.
 
@@ -126,8 +170,8 @@ def connect(
     retries = 0 if sys.stderr.isatty() else retries
     address = url_in_use(config, url)
     if address is not None:
-        return Client(address, token, retries=retries)
-    return Client(socket=find_socket(config, os.environ), retries=retries)
+        return Client(address, token, retries=retries, timeout_s=timeout_s)
+    return Client(socket=find_socket(config, os.environ), retries=retries, timeout_s=timeout_s)
 
 
 def url_in_use(config: str | None, url: str | None) -> str | None:

@@ -18,7 +18,7 @@ app = common.app()
 def history(
     client: Client,
     *,
-    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Of this queue.")] = None,
+    queue: common.OfQueue = None,
     state: Annotated[
         str | None,
         typer.Option(

@@ -32,7 +32,7 @@ app = common.app(help="List, inspect, move, cancel and repeat items.")
 def list_items(
     client: Client,
     *,
-    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Of this queue.")] = None,
+    queue: common.OfQueue = None,
     state: Annotated[
         str | None,
         typer.Option(

@@ -30,7 +30,15 @@ FIRST_LOOK_S, LAST_LOOK_S = 0.02, 1.0
 def push(
     client: Client,
     *,
-    queue: Annotated[str, typer.Option("--queue", metavar="QUEUE", help="Where to push it.")],
+    queue: Annotated[
+        str,
+        typer.Option(
+            "--queue",
+            metavar="QUEUE",
+            help="Where to push it.",
+            autocompletion=common.queue_names,
+        ),
+    ],
     target: Annotated[
         str | None,
         typer.Option(metavar="URL", help="What to call; else the queue's own target."),

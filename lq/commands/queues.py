@@ -20,7 +20,15 @@ _SETTINGS = (
     *("method", "headers", "retry", "timeout"),
 )
 
-Name = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="QUEUE",
+        help="The queue.",
+        show_default=False,
+        autocompletion=common.queue_names,
+    ),
+]
 NamesOnly = Annotated[bool, typer.Option("--quiet", "-q", help="Print the names alone.")]
 
 

@@ -22,7 +22,15 @@ QUEUE = "scriptlets"
 def run(
     client: Client,
     *,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The scriptlet.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="The scriptlet.",
+            show_default=False,
+            autocompletion=common.scriptlet_names,
+        ),
+    ],
     data: Annotated[
         str, typer.Option(metavar="DATA", help='Its stdin, "@FILE" to read it, "-" for stdin.')
     ] = "",

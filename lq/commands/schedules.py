@@ -33,9 +33,23 @@ from lq.commands.schedule_options import (
 
 app = common.app(help="List, make, change, pause and foretell schedules.")
 
-Ref = Annotated[str, typer.Argument(metavar="REF", help="Its key or id.", show_default=False)]
+Ref = Annotated[
+    str,
+    typer.Argument(
+        metavar="REF",
+        help="Its key or id.",
+        show_default=False,
+        autocompletion=common.schedule_keys,
+    ),
+]
 Refs = Annotated[
-    list[str], typer.Argument(metavar="REF...", help="Their keys or ids.", show_default=False)
+    list[str],
+    typer.Argument(
+        metavar="REF...",
+        help="Their keys or ids.",
+        show_default=False,
+        autocompletion=common.schedule_keys,
+    ),
 ]
 
 
@@ -44,7 +58,7 @@ Refs = Annotated[
 def list_schedules(
     client: Client,
     *,
-    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Of this queue.")] = None,
+    queue: common.OfQueue = None,
     limit: Limit = None,
     everything: All = False,
     as_json: AsJson = False,

@@ -14,7 +14,15 @@ from lq.errors import LqError
 
 app = common.app(help="List, show and check the scriptlets of lq.toml.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The scriptlet.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The scriptlet.",
+        show_default=False,
+        autocompletion=common.scriptlet_names,
+    ),
+]
 NamesOnly = Annotated[bool, typer.Option("--quiet", "-q", help="Print the names alone.")]
 
 

@@ -284,6 +284,8 @@ def _check_readable(file: Path, run_as: str) -> None:
 def _program() -> tuple[Path, ...]:
     """Where this lq lies: what is started, its Python, its code."""
     command, python = Path(_command()[0]), Path(sys.executable)
+    if getattr(sys, "frozen", False):  # one file, which each user unpacks for himself
+        return command, command.resolve()
     return command, command.resolve(), python, python.resolve(), Path(__file__)
 
 

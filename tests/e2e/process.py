@@ -58,12 +58,16 @@ class Ended(NamedTuple):
 
 
 def run_lq(
-    *arguments: str, cwd: Path, environ: Mapping[str, str], timeout_s: float = PATIENCE_S
+    *arguments: str,
+    cwd: Path,
+    environ: Mapping[str, str],
+    timeout_s: float = PATIENCE_S,
+    program: str = LQ,
 ) -> Ended:
     """Run a command of `lq` to its end."""
     started = time.monotonic()
     done = subprocess.run(
-        [LQ, *arguments],
+        [program, *arguments],
         cwd=cwd,
         env=dict(environ),
         capture_output=True,
@@ -88,6 +92,7 @@ class Daemon:
         environ: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
         umask: int = 0o022,
+        program: str = LQ,
     ) -> None:
         """Shape: `config` is TOML; `prefix` is a command that runs the daemon's."""
         self.folder = folder
@@ -99,6 +104,7 @@ class Daemon:
         self.environ = environment(folder, **(environ or {}))
         self._prefix = prefix
         self._umask = umask
+        self._program = program
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._lines: list[str] = []
@@ -115,7 +121,7 @@ class Daemon:
         assert self._process is None, "it runs already"
         self._lines = []
         self._process = subprocess.Popen(
-            [*self._prefix, LQ, "serve"],
+            [*self._prefix, self._program, "serve"],
             cwd=self.folder,
             env=self.environ,
             umask=self._umask,
@@ -177,7 +183,7 @@ class Daemon:
 
     def cli(self, *arguments: str) -> Ended:
         """Run a command of `lq` beside it."""
-        return run_lq(*arguments, cwd=self.folder, environ=self.environ)
+        return run_lq(*arguments, cwd=self.folder, environ=self.environ, program=self._program)
 
     def secret(self) -> str:
         return (self.data / "secret").read_text().strip()

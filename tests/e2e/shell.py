@@ -9,6 +9,8 @@ import re
 import struct
 import subprocess
 import termios
+from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from .process import LQ, PATIENCE_S, Daemon
@@ -59,6 +61,26 @@ def typed(daemon: Daemon, *arguments: str, width: int = 120, **environ: str) -> 
         code = process.wait(PATIENCE_S)
     os.close(master)
     return Seen(code, text.replace("\r\n", "\n"))
+
+
+_COMPLETES = """
+eval "$("$1" --show-completion)"
+words=$2
+COMP_WORDS=($words) COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
+[ "${words% }" = "$words" ] || COMP_CWORD=$(( COMP_CWORD + 1 ))
+_lq_completion "$1"
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def completions(program: str, words: str, environ: Mapping[str, str], cwd: Path) -> list[str]:
+    """What a real bash offers for a line that ends in what is being typed."""
+    done = subprocess.run(
+        ["/bin/bash", "--norc", "-c", _COMPLETES, "bash", program, words],
+        cwd=cwd, env=dict(environ), capture_output=True, text=True, timeout=PATIENCE_S, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.splitlines()
 
 
 def _read(master: int) -> list[bytes]:

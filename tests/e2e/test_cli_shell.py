@@ -13,10 +13,10 @@ import pytest
 from .conftest import Start
 from .endpoint import Endpoint
 from .process import LQ, Daemon, Ended, environment, run_lq
-from .shell import piped, typed
+from .shell import completions, piped, typed
 
 COMMANDS = {
-    *("serve", "push", "run", "items", "history", "schedules", "cron", "apply"),
+    *("serve", "push", "run", "items", "why", "history", "schedules", "cron", "apply"),
     *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
     *("doctor", "version"),
 }
@@ -59,7 +59,7 @@ def test_help_lists_every_command_with_what_it_does(
             "schedules",
             {"ls", "show", "add", "edit", "rm", "pause", "resume", "run", "next", "simulate"},
         ),
-        ("queues", {"ls", "show", "pause", "resume"}),
+        ("queues", {"ls", "show", "set", "pause", "resume", "rm"}),
         ("scriptlets", {"ls", "show", "check"}),
         ("alerts", {"ls", "test"}),
         ("tokens", {"create", "ls", "revoke"}),
@@ -99,6 +99,37 @@ def test_bash_completes(tmp_path: Path, words: str, expected: set[str]) -> None:
         COMP_CWORD=str(words.count(" ")),
     )
     assert set(done.stdout.split()) == expected
+
+
+def test_completion_is_set_up_by_the_shell_it_is_for(tmp_path: Path) -> None:
+    command = ["/bin/bash", "-c", '"$0" --install-completion; :', LQ]
+    done = subprocess.run(
+        command, env=environment(tmp_path), capture_output=True, text=True, check=True
+    )
+    assert "bash completion installed in" in done.stdout
+    (script,) = (tmp_path / ".bash_completions").iterdir()
+    assert str(script) in (tmp_path / ".bashrc").read_text()
+
+
+def test_bash_completes_what_the_daemon_knows(start: Start, endpoint: Endpoint) -> None:
+    lq = start(
+        '[scriptlets.backup]\ncommand = ["/bin/true"]\n'
+        '[[schedules]]\nkey = "nightly"\nschedule = "@daily"\nqueue = "ops"\n'
+        f'target = "{endpoint.url()}"\n'
+    )
+    for queue in ("mail", "mäil x", "ops"):
+        lq.client.push(queue, b"", target=endpoint.url(), delay_ms=3_600_000)
+    for words, expected in (
+        ("lq queues show m", ["mail", "mäil x"]),
+        ("lq push --queue ", ["mail", "mäil x", "ops"]),
+        ("lq items ls --queue o", ["ops"]),
+        ("lq schedules show n", ["nightly"]),
+        ("lq history --schedule ", ["nightly"]),
+        ("lq run ", ["backup"]),
+    ):
+        assert completions(LQ, words, lq.environ, lq.folder) == expected
+    assert lq.stop().code == 0
+    assert completions(LQ, "lq queues show m", lq.environ, lq.folder) == [""]
 
 
 # Errors

@@ -23,7 +23,8 @@ from typing import Any, Final
 
 from lq.model import Process
 
-_LAUNCH: Final = str(Path(__file__).with_name("launch.py"))
+_LAUNCH: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")))
+_FROZEN_LAUNCH: Final = (str(Path(sys.executable).with_name("lq-launch")),)  # in the single file
 _CHUNK: Final = 65_536
 _DRAIN_S: Final = 2.0
 _HAS_PIDFD: Final = hasattr(os, "pidfd_open")
@@ -52,12 +53,13 @@ class Child:
 
         The payload is a file on its stdin: nobody has to read it for the rest to go on.
         """
+        launch = _FROZEN_LAUNCH if getattr(sys, "frozen", False) else _LAUNCH
         ours, theirs = socket.socketpair()
         with theirs, _file(payload) as stdin:
             starting = asyncio.ensure_future(
                 asyncio.to_thread(
                     subprocess.Popen,
-                    [sys.executable, "-I", "-S", _LAUNCH, str(theirs.fileno())],
+                    [*launch, str(theirs.fileno())],
                     stdin=stdin,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
