@@ -20,9 +20,9 @@ from lq.commands import common, failure
 from lq.errors import LqError
 
 COMMANDS = (
-    *("serve", "push", "run", "items", "why", "history", "schedules", "cron", "apply"),
+    *("serve", "push", "run", "items", "why", "history", "schedules", "cron", "apply", "reload"),
     *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
-    *("doctor", "version"),
+    *("drain", "doctor", "version"),
 )
 GROUPS = (
     *("items", "schedules", "queues", "scriptlets", "alerts", "tokens", "secret"),

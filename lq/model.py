@@ -645,11 +645,21 @@ class ScheduleChange(Struct, frozen=True, kw_only=True):
     note: str | None = None
 
 
+class SettingChange(Struct, frozen=True):
+    """What a reload does to a setting. Shape: a value that is None was not there, or is hidden."""
+
+    key: str
+    change: str  # "added", "changed" or "removed"
+    before: str | None = None
+    after: str | None = None
+
+
 class Reload(Struct, frozen=True):
     """What a (re)load of lq.toml does. `restart` are the settings that wait for a restart."""
 
     schedules: tuple[ScheduleChange, ...]
     restart: tuple[str, ...] = ()
+    settings: tuple[SettingChange, ...] = ()
 
 
 class Scope(StrEnum):

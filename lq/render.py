@@ -305,6 +305,14 @@ def queues_table(queues: Sequence[Json], now: int) -> Table:
     return table_of(("QUEUE", "STATE", *counts, "NEXT DUE", "TARGET"), rows)
 
 
+def settings_table(settings: Sequence[Json]) -> Table:
+    """What a reload does to settings."""
+    rows = [
+        (one["key"], one["change"], one.get("before", ""), one.get("after", "")) for one in settings
+    ]
+    return table_of(("SETTING", "CHANGE", "BEFORE", "AFTER"), rows)
+
+
 def scriptlets_table(scriptlets: Sequence[Json], now: int) -> Table:
     """Scriptlets, with what is wrong with their files."""
     rows = [

@@ -375,6 +375,18 @@ class Verbs:
         """Let all signing secrets but the newest retire now."""
         return _ask("POST", f"{API}/secret/revoke-old")
 
+    def drain(self) -> Plan[Json]:
+        """Start nothing more; what runs ends, what comes in waits: how far that is."""
+        return _ask("POST", f"{API}/drain")
+
+    def drained(self) -> Plan[Json]:
+        """Tell whether lq drains, and what runs still."""
+        return _ask("GET", f"{API}/drain")
+
+    def end_drain(self) -> Plan[Json]:
+        """Go on after a drain."""
+        return _ask("POST", f"{API}/drain/resume")
+
     def reload(self, *, dry: bool = False) -> Plan[Json]:
         """Apply lq.toml as it is now, or only tell what that would change."""
         return _ask("POST", f"{API}/reload{_query({'dry': 1 if dry else None})}")

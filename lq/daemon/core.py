@@ -25,6 +25,7 @@ from lq.daemon.alerts import Alerts
 from lq.daemon.breaker import Breakers
 from lq.daemon.callbacks import Callbacks
 from lq.daemon.dispatcher import Admission, Dispatcher, Target
+from lq.daemon.draining import Draining
 from lq.daemon.engine import Engine
 from lq.daemon.events import Events
 from lq.daemon.firer import Firer
@@ -154,6 +155,7 @@ async def at_work(
         breakers=breakers,
         dispatcher=dispatcher,
     )
+    draining = Draining(store, clock, lanes, dispatcher)
     callbacks = Callbacks(store=store, waiting=waiting, dispatcher=dispatcher, clock=clock)
     engine = Engine(
         config=config,
@@ -171,6 +173,7 @@ async def at_work(
         callbacks=callbacks,
         breakers=breakers,
         explainer=explainer,
+        draining=draining,
         scriptlets=scriptlets,
         local=local or ScriptletTarget(scriptlets.find, store.put_process),
         load_config=load_config or (lambda: config),

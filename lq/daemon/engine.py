@@ -20,11 +20,13 @@ from msgspec.structs import replace
 
 from lq.clock import Clock
 from lq.config import Config, differences
+from lq.config.changes import followed
 from lq.daemon import auth
 from lq.daemon.alerts import Alerts
 from lq.daemon.breaker import Breakers
 from lq.daemon.callbacks import Callbacks
 from lq.daemon.dispatcher import Admission, Dispatcher
+from lq.daemon.draining import Draining
 from lq.daemon.events import Event, Events
 from lq.daemon.firer import Firer
 from lq.daemon.lanes import Lanes
@@ -110,6 +112,7 @@ class Engine:
         callbacks: Callbacks,
         breakers: Breakers,
         explainer: Explainer,
+        draining: Draining,
         load_config: Callable[[], Config],
         prepare: Callable[[Config], Callable[[], None]],
         entropy: Callable[[int], bytes] = os.urandom,
@@ -133,6 +136,7 @@ class Engine:
         self.callbacks = callbacks
         self._breakers = breakers
         self._explainer = explainer
+        self.draining = draining
         self.schedules = Schedules(
             store=store,
             clock=clock,
@@ -453,12 +457,12 @@ class Engine:
                 if error.hint:
                     hints.append(error.hint.rstrip("."))
                 raise ConfigInvalid(error.message, hint="; ".join(hints)) from error
+            settings = followed(self._config, config)
             if not dry:
                 use()
-                await self._follow_queues(config)
-                self.alerts.follow(config.alerts)
+                await self._follow(config)
                 await self._firer.look_up_zones()
-            return Reload(tuple(changes), restart)
+            return Reload(tuple(changes), restart, settings)
 
     def authenticate(self, token: str) -> Principal:
         """Who presents this token. Raises: Unauthorized."""
@@ -487,6 +491,8 @@ class Engine:
             dead.append(f"{stuck} results could not be stored yet")
         if self._stopping:
             unready.append("the daemon is stopping")
+        if self.draining.active:
+            unready.append("the daemon is draining: it starts nothing")
         if self._firer.late:
             dead.append("schedules are late")
         if refusal := self._dispatcher.refusal:
@@ -522,10 +528,18 @@ class Engine:
             await self._writing(self._store.let_go_on(queue.name))
             self._lanes.expect(queue.name, self._clock.now(), self._clock.now())
 
-    async def _follow_queues(self, config: Config) -> None:
-        """Let what lq.toml says of queues now take effect."""
+    async def _follow(self, config: Config) -> None:
+        """Let what lq.toml says of queues and alerts now take effect."""
         before = self._config.queues
-        self._config = replace(self._config, queues=config.queues, origin=config.origin)
+        self._config = replace(
+            self._config,
+            queues=config.queues,
+            schedules=config.schedules,
+            scriptlets=config.scriptlets,
+            alerts=config.alerts,
+            origin=config.origin,
+        )
+        self.alerts.follow(config.alerts)
         self._resolver.follow(config.queues, config.origin)
         self._endpoints.follow(config.queues)
         stored = {queue.name: queue for queue in await self._store.queues()}

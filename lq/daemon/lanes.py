@@ -137,6 +137,8 @@ class Lanes:
         self._ripe: dict[str, Lane] = {}
         self.running = 0
         self._aside = 0
+        # While it drains; what is ripe stays so.
+        self.closed = False
 
     def lane(self, name: str) -> Lane:
         """The lane of a queue, made at its first mention."""
@@ -144,6 +146,18 @@ class Lanes:
         if lane is None:
             lane = self._lanes[name] = Lane(name, self._concurrency)
         return lane
+
+    def close(self) -> None:
+        """Start nothing more; what runs is left alone."""
+        self.closed = True
+
+    def open(self, now: int) -> None:
+        """Go on after `close`."""
+        self.closed = False
+        for lane in self._lanes.values():
+            self._judge(lane, now)
+        if self._ripe:
+            self._wake()
 
     def configure(
         self, name: str, flow: Flow, *, paused: bool, now: int, paced_until: int | None = None
@@ -175,7 +189,7 @@ class Lanes:
         Shape: where there is a rate or an order to keep, jobs start by a claim alone.
         """
         lane = self.lane(name)
-        free = self.running < self._cap and lane.gate(now) is None
+        free = self.running < self._cap and lane.gate(now) is None and not self.closed
         waits = lane.due_at is not None and (lane.due_at <= now or lane.fifo)
         if not free or waits or self._ripe or lane.bucket is not None:
             return False
@@ -228,6 +242,8 @@ class Lanes:
         `claimed` or `unclaimed`. Equal shares, so that a busy queue cannot starve
         another; who was served goes to the end of the line.
         """
+        if self.closed:
+            return []
         shares: dict[str, int] = {}
         paces: dict[str, Pace | None] = {}
         for lane in list(self._ripe.values()):

@@ -19,6 +19,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
@@ -54,6 +55,7 @@ from lq.scriptlets import Registry, name_of
 
 log = logging.getLogger("lq")
 
+_TELL_EVERY_S = 1.0
 _OTHER_FILES = 256  # the database, names being looked up, the owner on the unix socket
 
 
@@ -88,11 +90,29 @@ async def _serve(config: Config, manager: Manager) -> None:
         signals.second = running.cut
         await signals.stop.wait()
         reloads.cancel()
-        left = f"stopping: {running.in_flight} calls are still running"
-        manager.stopping(left)
-        log.info(left)
+        patience_s = config.dispatch.drain_timeout_ms / 1000
+        telling = asyncio.create_task(_tell_of_stop(running, manager, patience_s))
+        await asyncio.sleep(0)  # so that it says first how many there are
+    telling.cancel()
     watch.cancel()
     log.info("stopped")
+
+
+async def _tell_of_stop(running: Daemon, manager: Manager, patience_s: float) -> None:
+    """Say how far a stop is: to the service manager each second, in the log when that changes."""
+    began, most, told = time.monotonic(), running.in_flight, -1
+    while True:
+        number, left_s = running.in_flight, patience_s - (time.monotonic() - began)
+        text = f"stopping: {number} calls are still running"
+        if told >= 0:
+            text = f"stopping: {number} of {most} calls are still running"
+        if number and left_s > 0:
+            text += f", {left_s:.0f} s left"
+        manager.stopping(text)
+        if number != told:
+            log.info(text)
+            told = number
+        await asyncio.sleep(_TELL_EVERY_S)
 
 
 class Daemon:
@@ -328,6 +348,9 @@ async def _reload(engine: Engine) -> None:
         return
     changed = [f"{c.key} {c.change}" for c in done.schedules if c.change != "unchanged"]
     log.info("SIGHUP: schedules: %s", ", ".join(changed) or "nothing changed")
+    for one in done.settings:
+        values = f": {one.before or 'nothing'} -> {one.after or 'nothing'}"
+        log.info("SIGHUP: %s %s%s", one.key, one.change, values if one.before or one.after else "")
     if done.restart:
         log.warning("SIGHUP: these wait for a restart: %s", ", ".join(done.restart))
 

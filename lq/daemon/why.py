@@ -101,7 +101,10 @@ class Explainer:
             gates.append(Closed(gate=Hold.STORE, reason="results could not be stored yet"))
         elif refusal := self._dispatcher.refusal:
             gates.append(Closed(gate=Hold.STORE, reason=f"no job can be started: {refusal}"))
-        if self._dispatcher.draining:
+        if self._lanes.closed:
+            reason = "lq is draining, and starts nothing until it is told to go on"
+            gates.append(Closed(gate=Hold.DRAIN, reason=reason))
+        elif self._dispatcher.draining:
             gates.append(Closed(gate=Hold.DRAIN, reason="lq is stopping, and starts nothing"))
         return gates
 

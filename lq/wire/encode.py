@@ -130,6 +130,14 @@ class _Items(Struct, omit_defaults=True):
     cursor: str | None = None
 
 
+class _Drain(Struct):
+    """How far a drain is. Shape: `items` are the first of those that run."""
+
+    draining: bool
+    running: int
+    items: list[_Item]
+
+
 class _Callback(Struct, omit_defaults=True):
     """What a callback did to its item. Shape: `deadline` is there after a heartbeat."""
 
@@ -183,6 +191,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "Attempts": _Attempts,
     "Log": _Log,
     "Callback": _Callback,
+    "Drain": _Drain,
     "Queue": _Queue,
     "Queues": list[_Queue],
     "Cancelled": _Cancelled,
@@ -221,6 +230,12 @@ def encode_items(page: Page[Job], hide: Hide) -> bytes:
     """One page of a listing: `{"items": […], "cursor": "…"}`, no cursor on the last one."""
     items = [_Item(**_item_members(redact_job(job, hide))) for job in page.items]
     return to_json(_Items(items=items, cursor=page.cursor))
+
+
+def encode_drain(jobs: Sequence[Job], hide: Hide, *, draining: bool, running: int) -> bytes:
+    """How far a drain is."""
+    items = [_Item(**_item_members(redact_job(job, hide))) for job in jobs]
+    return to_json(_Drain(draining, running, items))
 
 
 def encode_attempts(attempts: Sequence[Attempt], words: Sequence[str]) -> bytes:

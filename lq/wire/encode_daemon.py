@@ -112,8 +112,18 @@ class _Info(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     data_dir: str | None = None
 
 
+class _Setting(Struct, kw_only=True, omit_defaults=True):
+    """What a reload does to one setting. Shape: values that may be credentials are left out."""
+
+    key: str
+    change: Annotated[str, one_of("added", "changed", "removed")]
+    before: str | None = None
+    after: str | None = None
+
+
 class _Reload(Struct):
     schedules: list[_Change]
+    settings: list[_Setting]
     restart: Sequence[str]
 
 
@@ -191,7 +201,11 @@ def encode_reload(reload: Reload) -> bytes:
         )
         for change in reload.schedules
     ]
-    return to_json(_Reload(schedules, reload.restart))
+    settings = [
+        _Setting(key=one.key, change=one.change, before=one.before, after=one.after)
+        for one in reload.settings
+    ]
+    return to_json(_Reload(schedules, settings, reload.restart))
 
 
 def _scriptlet(one: Scriptlet) -> _Scriptlet:

@@ -16,9 +16,9 @@ from .process import LQ, Daemon, Ended, environment, run_lq
 from .shell import completions, piped, typed
 
 COMMANDS = {
-    *("serve", "push", "run", "items", "why", "history", "schedules", "cron", "apply"),
+    *("serve", "push", "run", "items", "why", "history", "schedules", "cron", "apply", "reload"),
     *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
-    *("doctor", "version"),
+    *("drain", "doctor", "version"),
 }
 
 LOADED = """

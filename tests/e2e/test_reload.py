@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
+from lq.client import ApiError
 from tests.e2e.conftest import Start
 from tests.e2e.endpoint import Endpoint
-from tests.e2e.process import Daemon
+from tests.e2e.process import Daemon, wait_until
 
 
 def entry(endpoint: Endpoint, key: str, rule: str) -> str:
@@ -57,3 +60,67 @@ def test_what_waits_for_a_restart_is_said(start: Start, endpoint: Endpoint) -> N
     daemon.send(signal.SIGHUP)
     daemon.wait_for("SIGHUP: these wait for a restart: max_payload")
     assert daemon.stop().code == 0
+
+
+def test_what_has_changed_is_listed_and_takes_effect(start: Start, endpoint: Endpoint) -> None:
+    lq = start(
+        '[queues.mail]\nrate = "5/s"\nheaders = { "authorization" = "canary-1" }\n'
+        '[queues.gone]\ntimeout = "5s"\n[scriptlets.old]\ncommand = ["/bin/true"]\n'
+    )
+    path = lq.folder / "lq.toml"
+    text = path.read_text()
+    text = text.replace('"5/s"', '"100/min"\nfifo = true').replace("canary-1", "canary-2")
+    text = text.replace("[queues.gone]", "[queues.come]").replace(
+        "scriptlets.old", "scriptlets.new"
+    )
+    path.write_text(f'log_level = "debug"\n{text}')
+    for dry in (True, False):
+        done = lq.client.reload(dry=dry)
+        changes = {one.pop("key"): one for one in done["settings"]}
+        assert changes == {
+            "queues.mail.rate": {"change": "changed", "before": "5/s", "after": "100/min"},
+            "queues.mail.fifo": {"change": "added", "after": "true"},
+            "queues.mail.headers": {"change": "changed"},
+            "queues.gone.timeout": {"change": "removed", "before": "5s"},
+            "queues.come.timeout": {"change": "added", "after": "5s"},
+            "scriptlets.old.command": {"change": "removed", "before": "/bin/true"},
+            "scriptlets.new.command": {"change": "added", "after": "/bin/true"},
+        }
+        assert done["restart"] == ["log_level"]
+    assert lq.client.queue("mail")["rate"] == "100/min"
+    assert [one["name"] for one in lq.client.scriptlets()] == ["new"]
+    assert lq.client.reload()["settings"] == []
+    again = lq.cli("reload")
+    assert (again.code, again.stdout) == (0, "")
+    assert "wait for a restart: log_level" in again.stderr
+
+
+def test_a_reload_leaves_what_runs_alone(start: Start, endpoint: Endpoint) -> None:
+    gate = endpoint.hold("/held")
+    lq = start("[queues.q]\nconcurrency = 3\n")
+    items = [lq.client.push("q", b"", target=endpoint.url("/held"))["id"] for _ in range(5)]
+    for _ in range(3):
+        endpoint.next()
+    path = lq.folder / "lq.toml"
+    path.write_text(path.read_text().replace("concurrency = 3", "concurrency = 1"))
+    assert lq.cli("reload").code == 0
+    assert lq.client.queue("q")["running"] == 3
+    gate.set()
+    for item in items:
+        wait_until(lambda item=item: lq.client.item(item)["state"] == "COMPLETED")  # type: ignore[misc]
+    assert lq.stop().code == 0
+
+
+def test_a_dry_run_says_what_a_mistake_is(start: Start) -> None:
+    lq = start('[queues.mail]\nrate = "5/s"\n')
+    path = lq.folder / "lq.toml"
+    path.write_text(path.read_text().replace("5/s", "fast"))
+    for arguments in (["reload", "--dry-run"], ["reload"]):
+        done = lq.cli(*arguments)
+        assert done.code == 78
+        assert "[queues.mail] rate: expected a rate such as" in done.stderr
+    assert lq.client.queue("mail")["rate"] == "5/s"
+    path.unlink()
+    with pytest.raises(ApiError, match=r"lq\.toml"):
+        lq.client.reload()
+    assert lq.client.queue("mail")["rate"] == "5/s"

@@ -37,7 +37,7 @@ LAYERS = (
     ("lq.daemon.waiting",),
     ("lq.daemon.resolve", "lq.daemon.scheduler", "lq.daemon.dispatcher"),
     ("lq.daemon.firer", "lq.daemon.callbacks", "lq.daemon.alerts", "lq.daemon.watch"),
-    ("lq.daemon.schedules", "lq.daemon.why"),
+    ("lq.daemon.schedules", "lq.daemon.why", "lq.daemon.draining"),
     ("lq.daemon.engine",),
     ("lq.daemon.core",),
     ("lq.daemon.api", "lq.daemon.panel"),

@@ -26,6 +26,7 @@ from lq.config import Limits, Network
 from lq.daemon.api import (
     alerts,
     callbacks,
+    draining,
     items,
     openapi,
     queues,
@@ -67,7 +68,7 @@ ROUTES: Final = openapi.describing(
     (
         *(*items.ROUTES, *schedules.ROUTES, *queues.ROUTES),
         *(*callbacks.ROUTES, *scriptlets.ROUTES, *alerts.ROUTES),
-        *(*tokens.ROUTES, *system.ROUTES),
+        *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES),
     ),
     OPEN_PATHS,
 )
