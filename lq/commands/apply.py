@@ -17,9 +17,8 @@ def apply(
     dry_run: reload.DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring the daemon's schedules to what lq.toml says now.
+    """Bring the daemon to what lq.toml says now, as `lq reload`.
 
     A file with a mistake changes nothing, and schedules made over the API stay as they are.
-    Other settings that have changed are named: they wait for a restart.
     """
     reload.show(client.reload(dry=dry_run), dry_run=dry_run, as_json=as_json)
