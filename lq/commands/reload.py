@@ -20,8 +20,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what wou
 def reload(client: Client, *, dry_run: DryRun = False, as_json: AsJson = False) -> None:
     """Have the daemon read lq.toml again, and list the changes.
 
-    The file is read whole first: one with a mistake changes nothing. What runs goes on. Queues, schedules, scriptlets,
-    alerts and certificates follow at once. What waits for a restart is named. SIGHUP does the same.
+    The file is read whole first: one with a mistake changes nothing. What runs goes on. Queues,
+    schedules, scriptlets, alerts and certificates follow at once. What waits for a restart is
+    named. SIGHUP does the same.
     """
     show(client.reload(dry=dry_run), dry_run=dry_run, as_json=as_json)
 
