@@ -129,6 +129,7 @@ class AsyncClient:
     secret = _verb(Verbs.secret)
     rotate_secret = _verb(Verbs.rotate_secret)
     revoke_old_secrets = _verb(Verbs.revoke_old_secrets)
+    checkup = _verb(Verbs.checkup)
     drain = _verb(Verbs.drain)
     drained = _verb(Verbs.drained)
     end_drain = _verb(Verbs.end_drain)

@@ -375,6 +375,10 @@ class Verbs:
         """Let all signing secrets but the newest retire now."""
         return _ask("POST", f"{API}/secret/revoke-old")
 
+    def checkup(self, *, deep: bool = False) -> Plan[Json]:
+        """Have lq check its database, its machine and its targets; `deep` takes long."""
+        return _ask("GET", f"{API}/checkup{_query({'deep': 1 if deep else None})}")
+
     def drain(self) -> Plan[Json]:
         """Start nothing more; what runs ends, what comes in waits: how far that is."""
         return _ask("POST", f"{API}/drain")

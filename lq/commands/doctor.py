@@ -10,14 +10,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, NamedTuple
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lq import __version__
 from lq.client import ApiError, Client, Unreachable
-from lq.commands import common, failure
-from lq.commands.common import AsJson, now, out, out_json
+from lq.commands import common, doctor_checkup, doctor_machine, failure
+from lq.commands.common import AsJson, looking, now, out, out_json
+from lq.commands.finding import Finding
 from lq.errors import ConfigError
 from lq.render import clean
 from lq.when import format_duration, parse_rfc3339
@@ -29,47 +31,67 @@ app = common.app()
 
 ENOUGH = 256 << 20  # bytes
 CLOCK_TOLERANCE_MS = 5_000
-
-
-class Finding(NamedTuple):
-    """What one check found; `cure` is there exactly when something is wrong."""
-
-    check: str
-    text: str
-    cure: str | None = None
+# Targets may each take as long as a validation does.
+_PATIENCE_S = 120.0
 
 
 @app.command()
 def doctor(
     *,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Compare each index of the database with its table, too.")
+    ] = False,
     as_json: AsJson = False,
     config: common.ConfigFile = None,
     url: common.Url = None,
     token: common.Token = None,
 ) -> None:
-    """Say what is wrong with this lq, and the cure."""
-    findings = list(examine(config, url, token))
+    """Say what is wrong with this lq, and the cure.
+
+    Exits with 1 when something is wrong; a warning is not.
+    """
+    findings = list(examine(config, url, token, deep=deep))
     if as_json:
         out_json([_as_json(finding) for finding in findings])
     else:
         for finding in findings:
-            out(f"{'wrong' if finding.cure else 'ok':<7}{finding.check}: {clean(finding.text)}")
-            if finding.cure:
-                out(f"{'':<7}cure: {clean(finding.cure)}")
-    if any(finding.cure for finding in findings):
+            _show(finding)
+    if any(finding.level == "wrong" for finding in findings):
         raise typer.Exit(failure.NEGATIVE)
+
+
+_COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
+
+
+def _show(finding: Finding) -> None:
+    """One finding and its cure, folded below themselves where a person looks."""
+    indent = " " * 9
+    lines = [f"{finding.check}: {clean(finding.text)}"]
+    lines += [f"cure: {clean(finding.cure)}"] if finding.cure else []
+    if not looking():
+        out(f"{finding.level:<9}{f'{chr(10)}{indent}'.join(lines)}")
+        return
+    width = max(40, shutil.get_terminal_size().columns - len(indent))
+    folded = [part for line in lines for part in wrap(line, width, break_long_words=False)]
+    level = f"{finding.level:<9}"
+    if not os.environ.get("NO_COLOR"):
+        level = typer.style(level, fg=_COLOURS[finding.level])
+    out(level + f"\n{indent}".join(folded))
 
 
 def _as_json(finding: Finding) -> dict[str, object]:
     entry: dict[str, object] = {
         "check": finding.check,
-        "ok": finding.cure is None,
+        "ok": finding.level != "wrong",
+        "level": finding.level,
         "finding": finding.text,
     }
     return entry if finding.cure is None else {**entry, "cure": finding.cure}
 
 
-def examine(path: str | None, url: str | None, token: str | None) -> Iterator[Finding]:
+def examine(
+    path: str | None, url: str | None, token: str | None, *, deep: bool
+) -> Iterator[Finding]:
     """All findings. A daemon at a URL is somewhere else: then nothing of this machine counts."""
     local = common.url_in_use(path, url) is None
     from lq.config import load
@@ -92,8 +114,16 @@ def examine(path: str | None, url: str | None, token: str | None) -> Iterator[Fi
         yield from examine_secret(config.data_dir / "secret")
         yield from examine_socket(config.socket)
         yield examine_listening(config)
-    client = common.connect(path, url, token, retries=0)
-    yield from examine_daemon(client, config if local else None)
+        yield from doctor_machine.examine(config)
+    client = common.connect(path, url, token, retries=0, timeout_s=_PATIENCE_S)
+    runs = False
+    for finding in examine_daemon(client, config if local else None):
+        runs = runs or finding.check == "version"
+        yield finding
+    if runs:
+        yield from doctor_checkup.examine(client, deep=deep)
+    elif local and config:
+        yield from doctor_machine.examine_database(config.data_dir / "lq.db")
 
 
 def examine_folder(folder: Path) -> Iterator[Finding]:

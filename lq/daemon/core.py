@@ -24,6 +24,7 @@ from lq.config import Config
 from lq.daemon.alerts import Alerts
 from lq.daemon.breaker import Breakers
 from lq.daemon.callbacks import Callbacks
+from lq.daemon.checkup import Examiner, Get
 from lq.daemon.dispatcher import Admission, Dispatcher, Target
 from lq.daemon.draining import Draining
 from lq.daemon.engine import Engine
@@ -92,6 +93,8 @@ async def at_work(
     load_config: Callable[[], Config] | None = None,
     prepare: Callable[[Config], Callable[[], None]] = lambda _: lambda: None,
     beside: Mapping[str, Service] = MappingProxyType({}),
+    get: Get | None = None,
+    files_wanted: int = 0,
 ) -> AsyncIterator[Core]:
     """The core, at work while the context is open; jobs start while it is `claiming`.
 
@@ -99,7 +102,8 @@ async def at_work(
     anything is signed. `load_config` reads the configuration again for a reload, and `prepare`
     makes ready what follows from it. `beside` are services of the caller's, by name, that may use
     the core once it is there. `host` is what alerts call this machine. `scriptlets` may be run, and
-    `local` runs them; there are none if it is not said. Raises: StartError (in a
+    `local` runs them; there are none if it is not said. `get` calls a URL for a check-up, and
+    `files_wanted` is how many files might be open. Raises: StartError (in a
     group, when it comes from a service that died on the way).
     """
     scheduler = Scheduler(clock, store, config.history.keep_ms)
@@ -155,6 +159,14 @@ async def at_work(
         breakers=breakers,
         dispatcher=dispatcher,
     )
+    examiner = Examiner(
+        config=config,
+        store=store,
+        resolver=resolver,
+        endpoints=admission,
+        get=get,
+        files_wanted=files_wanted,
+    )
     draining = Draining(store, clock, lanes, dispatcher)
     callbacks = Callbacks(store=store, waiting=waiting, dispatcher=dispatcher, clock=clock)
     engine = Engine(
@@ -174,6 +186,7 @@ async def at_work(
         breakers=breakers,
         explainer=explainer,
         draining=draining,
+        examiner=examiner,
         scriptlets=scriptlets,
         local=local or ScriptletTarget(scriptlets.find, store.put_process),
         load_config=load_config or (lambda: config),

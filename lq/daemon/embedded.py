@@ -113,6 +113,12 @@ class KnownHandlers:
     def look(self, job: Job) -> Hold | None:
         return self.admit(job)
 
+    async def examine(
+        self, target: str, headers: Mapping[str, str], queue: str
+    ) -> tuple[bool, str | None]:
+        known = _name(target) in self._handlers
+        return False, None if known else "this application has no such handler"
+
     def follow(self, queues: Mapping[str, QueueSettings]) -> None:
         """Nothing here depends on the queue."""
 

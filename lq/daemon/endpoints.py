@@ -135,6 +135,20 @@ class Endpoints:
             return None
         return self._hold(endpoint, max(0, int(endpoint.checked_until - tick)))
 
+    async def examine(
+        self, target: str, headers: Mapping[str, str], queue: str
+    ) -> tuple[bool, str | None]:
+        """Ask a target now, whatever is known of it: whether it must prove itself; its fault."""
+        must = self._must_validate(target, queue)
+        answer = await self._probe(target, headers, self._settings.timeout_ms)
+        if not must:
+            return False, answer.error
+        try:
+            _proved(answer, self._ring.live(), self._clock.now())
+        except _Unproved as fault:
+            return True, str(fault)
+        return True, None
+
     def follow(self, queues: Mapping[str, QueueSettings]) -> None:
         """Take what lq.toml says of queues, as it is now."""
         self._queues = queues
@@ -207,10 +221,14 @@ class Endpoints:
     def _needs_validation(self, job: Job) -> bool:
         if not job.validate or name_of(job.target) is not None:
             return False
-        queue = self._queues.get(job.queue)
-        if ((queue and queue.validate) or self._settings.default) == "none":
+        return self._must_validate(job.target, job.queue)
+
+    def _must_validate(self, target: str, queue: str) -> bool:
+        """Whether what is sent to a target from a queue wants a proof from it."""
+        settings = self._queues.get(queue)
+        if ((settings and settings.validate) or self._settings.default) == "none":
             return False
-        return not any(fnmatchcase(job.target, pattern) for pattern in self._settings.skip)
+        return not any(fnmatchcase(target, pattern) for pattern in self._settings.skip)
 
     def _hold(self, endpoint: _Endpoint, wait_ms: int) -> Hold | None:
         if endpoint.fault is None:

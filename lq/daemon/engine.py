@@ -25,6 +25,7 @@ from lq.daemon import auth
 from lq.daemon.alerts import Alerts
 from lq.daemon.breaker import Breakers
 from lq.daemon.callbacks import Callbacks
+from lq.daemon.checkup import Examiner
 from lq.daemon.dispatcher import Admission, Dispatcher
 from lq.daemon.draining import Draining
 from lq.daemon.events import Event, Events
@@ -113,6 +114,7 @@ class Engine:
         breakers: Breakers,
         explainer: Explainer,
         draining: Draining,
+        examiner: Examiner,
         load_config: Callable[[], Config],
         prepare: Callable[[Config], Callable[[], None]],
         entropy: Callable[[int], bytes] = os.urandom,
@@ -137,6 +139,7 @@ class Engine:
         self._breakers = breakers
         self._explainer = explainer
         self.draining = draining
+        self.examiner = examiner
         self.schedules = Schedules(
             store=store,
             clock=clock,

@@ -206,6 +206,8 @@ async def daemon(
                 load_config=load_config,
                 prepare=partial(_prepare, egress, certificate),
                 beside={"secrets": ring.run, "watch": ping.run},
+                get=target.get,
+                files_wanted=_files_wanted(config),
             )
         )
         api = Api(
@@ -384,11 +386,16 @@ def _typed() -> str:
     return f"{sys.executable} -m lq" if started.name == "__main__.py" else str(started)
 
 
-def _raise_file_limit(config: Config) -> None:
-    """Let there be a file for each connection and call; many systems start with 1024."""
+def _files_wanted(config: Config) -> int:
+    """How many files might be open: one for each connection and call, and some."""
     # Besides the call or HEAD of each slot, a connection may be kept for it by http and by https.
     calls = 3 * config.dispatch.concurrency + MOST_ASIDE
-    wanted = config.limits.connections + calls + _OTHER_FILES
+    return config.limits.connections + calls + _OTHER_FILES
+
+
+def _raise_file_limit(config: Config) -> None:
+    """Let there be a file for each connection and call; many systems start with 1024."""
+    wanted = _files_wanted(config)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:

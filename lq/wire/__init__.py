@@ -15,6 +15,7 @@ from lq.wire.decode import (
     CallbackAnswer,
     TokenRequest,
     decode_complete,
+    decode_deep,
     decode_dry,
     decode_edit,
     decode_fail,
@@ -52,6 +53,7 @@ from lq.wire.encode import (
     encode_queue,
     encode_queues,
 )
+from lq.wire.encode_checkup import encode_checkup
 from lq.wire.encode_daemon import (
     encode_alerts,
     encode_health,
@@ -98,6 +100,7 @@ __all__ = [
     "check_schedule_key",
     "decode_complete",
     "decode_cron",
+    "decode_deep",
     "decode_dry",
     "decode_edit",
     "decode_fail",
@@ -119,6 +122,7 @@ __all__ = [
     "encode_attempts",
     "encode_callback",
     "encode_cancelled",
+    "encode_checkup",
     "encode_cron",
     "encode_drain",
     "encode_error",

@@ -83,6 +83,7 @@ HISTORY_QUERY: Final[Known[str]] = MappingProxyType(
     }
 )
 DRY_QUERY: Final[Known[str]] = MappingProxyType({"dry": ("dry", fields.read_flag)})
+DEEP_QUERY: Final[Known[str]] = MappingProxyType({"deep": ("deep", fields.read_flag)})
 ROTATION_QUERY: Final[Known[str]] = MappingProxyType(
     {"overlap": ("overlap_ms", fields.read_overlap)}
 )
@@ -234,6 +235,11 @@ def decode_pause(query: str, now: int) -> QueueEdit:
     return QueueEdit(
         paused=True, paused_until=members.get("until"), pause_reason=members.get("reason")
     )
+
+
+def decode_deep(query: str) -> bool:
+    """Read `?deep=1`. Raises: ValidationError."""
+    return bool(read_query(query, DEEP_QUERY).get("deep"))
 
 
 def decode_dry(query: str) -> bool:

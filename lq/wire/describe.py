@@ -16,6 +16,7 @@ from lq.model import Completion, IfExists, Misfire, Overlap, Scope
 from lq.rate import MAX_COUNT
 from lq.wire import fields
 from lq.wire.decode import (
+    DEEP_QUERY,
     DRY_QUERY,
     EDIT_HEADERS,
     FAIL_HEADERS,
@@ -39,6 +40,7 @@ from lq.wire.decode_schedule import (
     TIMES_QUERY,
 )
 from lq.wire.encode import ANSWERS as ITEM_ANSWERS
+from lq.wire.encode_checkup import ANSWERS as CHECKUP_ANSWERS
 from lq.wire.encode_daemon import ANSWERS as DAEMON_ANSWERS
 from lq.wire.encode_schedule import ANSWERS as SCHEDULE_ANSWERS
 from lq.wire.encode_why import ANSWERS as WHY_ANSWERS
@@ -230,6 +232,11 @@ _PARAMETERS: Final[Mapping[str, Form]] = {
     "tz": Form("an IANA time zone (default: UTC)", _text(), "Europe/Berlin"),
     "until": Form(f"when it ends: {_FUTURE}", _EITHER, _SOON),
     "reason": _REASON,
+    "deep": Form(
+        "compare each index with its table, too, which takes long (default: 0)",
+        _words("1", "0", "true", "false"),
+        "1",
+    ),
     "dry": Form("only tell what would change (default: 0)", _words("1", "0", "true", "false"), "1"),
     "overlap": Form(
         "how long the present secret stays valid beside the new one, up to 90d (default: 24h);"
@@ -371,6 +378,7 @@ SCHEDULES: Final = _described(SCHEDULES_QUERY, _PARAMETERS)
 TIMES: Final = _described(TIMES_QUERY, _PARAMETERS)
 CRON: Final = _described(CRON_QUERY, _PARAMETERS, "expr")
 PAUSE: Final = _described(pause_query(0), _PARAMETERS)
+DEEP: Final = _described(DEEP_QUERY, _PARAMETERS)
 DRY: Final = _described(DRY_QUERY, _PARAMETERS)
 LOGS: Final = _described(LOG_QUERY, _PARAMETERS)
 ROTATION: Final = _described(ROTATION_QUERY, _PARAMETERS)
@@ -403,6 +411,7 @@ PATH: Final[Mapping[str, Form]] = {
 ANSWERS: Final[Mapping[str, Any]] = {
     **ITEM_ANSWERS,
     **WHY_ANSWERS,
+    **CHECKUP_ANSWERS,
     **SCHEDULE_ANSWERS,
     **DAEMON_ANSWERS,
 }

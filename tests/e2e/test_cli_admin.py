@@ -200,23 +200,27 @@ def test_the_version_is_told_in_each_way(tmp_path: Path) -> None:
 # The doctor
 
 
+MACHINE = {"clock", "disk", "lag"}
+"""What a test cannot put right: where this machine is short of something, that is a warning."""
+
+
 def test_a_healthy_daemon_has_nothing_wrong(lq: Daemon) -> None:
     done = lq.cli("doctor")
     assert (done.code, done.stderr) == (0, "")
-    assert {line.split()[0] for line in done.stdout.splitlines()} == {"ok"}
-    findings = read(lq.cli("doctor", "--json"))
+    findings = read(lq.cli("doctor", "--json", "--deep"))
     assert {finding["check"] for finding in findings} == {
         "configuration", "data folder", "disk", "secret", "socket", "listen", "daemon", "version",
-        "clock",
+        "clock", "database", "open files", "lag", "time zones",
     }  # fmt: skip
     assert all(finding["ok"] for finding in findings)
+    assert {one["check"] for one in findings if one["level"] != "ok"} <= MACHINE
 
 
 def wrong(done: Ended) -> dict[str, Any]:
     """The findings of a doctor that are not well, by check."""
     assert done.code == 1
     findings = json.loads(done.stdout)
-    assert all(finding["ok"] != ("cure" in finding) for finding in findings)
+    assert all((one["level"] != "ok") == ("cure" in one) for one in findings)
     return {finding["check"]: finding for finding in findings if not finding["ok"]}
 
 
@@ -281,6 +285,66 @@ def test_a_broken_configuration_is_found(tmp_path: Path) -> None:
     found = wrong(done)
     assert found.keys() == {"configuration"}
     assert "did you mean concurrency?" in found["configuration"]["finding"]
+
+
+def test_a_configuration_that_others_may_change_is_found(lq: Daemon) -> None:
+    (lq.folder / "lq.toml").chmod(0o666)
+    found = wrong(lq.cli("doctor", "--json"))
+    assert found["configuration"]["cure"] == f"chmod go-w {lq.folder / 'lq.toml'}"
+
+
+def test_targets_are_asked_and_what_is_wrong_is_cured(start: Start, endpoint: Endpoint) -> None:
+    lq = start(
+        f'[queues.good]\ntarget = "{endpoint.url("/good")}"\n'
+        f'[queues.trusted]\ntarget = "{endpoint.url("/trusted")}"\nvalidate = "none"\n'
+        '[queues.gone]\ntarget = "https://nowhere.invalid/"\n'
+    )
+
+    def targets() -> tuple[list[str], dict[str, Any]]:
+        found = json.loads(lq.cli("doctor", "--json").stdout)
+        found = [one for one in found if one["check"] == "targets"]
+        bad = {one["finding"].partition(" (")[0]: one for one in found if not one["ok"]}
+        return [one["finding"] for one in found if one["ok"]], bad
+
+    well, bad = targets()
+    assert well == ["2 of 3 may be called"]
+    assert bad.keys() == {"https://nowhere.invalid/"}
+    assert "the resolver" in bad["https://nowhere.invalid/"]["cure"]
+    assert lq.cli("secret", "rotate", "--overlap", "0s").code == 0  # the endpoint is not told
+    well, bad = targets()
+    assert well == ["1 of 3 may be called"]
+    unproved = bad[endpoint.url("/good")]
+    assert "(queue good): the x-lq-signature of its HEAD answer is not valid" in unproved["finding"]
+    assert "`lq secret show`" in unproved["cure"]
+
+
+def test_a_damaged_database_is_found_while_nothing_serves_it(lq: Daemon) -> None:
+    for number in range(200):
+        lq.client.push("q", b"x" * 1000, target="https://example.com/", delay_ms=3_600_000,
+                       key=str(number))  # fmt: skip
+    lq.stop()
+    content = bytearray(lq.database.read_bytes())
+    for page in range(8, len(content) // 4096, 3):
+        content[page * 4096 : page * 4096 + 64] = b"\xff" * 64
+    lq.database.write_bytes(content)
+    found = wrong(lq.cli("doctor", "--json"))
+    assert re.search("is damaged|is not a readable database", found["database"]["finding"])
+    assert "lq restore" in found["database"]["cure"]
+
+
+def test_a_unit_whose_program_is_gone_is_found(lq: Daemon) -> None:
+    unit = lq.folder / ".config/systemd/user/lq.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Service]\nExecStart=/opt/gone/lq serve\n")
+    assert wrong(lq.cli("doctor", "--json"))["service"]["cure"] == "lq service install"
+
+
+def test_the_doctor_folds_its_findings_for_a_person(lq: Daemon) -> None:
+    seen = typed(lq, "doctor", width=60)
+    # A path alone is not broken in two.
+    assert all(len(line) <= 60 or " " not in line.strip() for line in seen.lines)
+    assert "\x1b[32mok" in seen.text
+    assert "\x1b" not in typed(lq, "doctor", NO_COLOR="1").text
 
 
 def test_a_daemon_of_another_data_folder_is_found(lq: Daemon) -> None:

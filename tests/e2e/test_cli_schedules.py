@@ -567,7 +567,7 @@ def test_a_setting_that_waits_for_a_restart_is_named(lq: Daemon, endpoint: Endpo
 def test_the_doctor_looks_after_schedules(lq: Daemon, endpoint: Endpoint) -> None:
     assert "schedules" not in lq.cli("doctor").stdout
     nightly(lq, endpoint)
-    assert "ok     schedules: all of the 1 keep their times" in lq.cli("doctor").stdout
+    assert "ok       schedules: all of the 1 keep their times" in lq.cli("doctor").stdout
 
 
 def test_the_doctor_finds_what_lq_has_paused(lq: Daemon, endpoint: Endpoint) -> None:
@@ -579,7 +579,7 @@ def test_the_doctor_finds_what_lq_has_paused(lq: Daemon, endpoint: Endpoint) -> 
     wait_until(lambda: lq.client.schedule("nightly")["paused"])
     done = lq.cli("doctor")
     assert done.code == 1
-    assert "wrong  schedules: nightly was paused by lq: " in done.stdout
+    assert "wrong    schedules: nightly was paused by lq: " in done.stdout
     assert "cure: `lq schedules show nightly` tells more." in done.stdout
     assert "Mars/Olympus" in schedules(lq, "ls").stdout
     assert schedules(lq, "show", "nightly").code == 0

@@ -58,7 +58,7 @@ def test_tokens_are_not_served_in_the_clear_to_other_machines(start: Start, list
     assert "trusted_proxy" in hint
     assert not daemon.database.exists()
     findings = run_lq("doctor", cwd=daemon.folder, environ=daemon.environ)
-    assert f"wrong  listen: LQ_LISTEN: listen: {listen} is open to other" in findings.stdout
+    assert f"wrong    listen: LQ_LISTEN: listen: {listen} is open to other" in findings.stdout
 
 
 def test_a_certificate_that_cannot_be_used_is_refused_with_its_line(

@@ -17,7 +17,7 @@ import pytest
 
 LAYERS = (
     ("lq", "lq.errors"),
-    ("lq.model", "lq.clock", "lq.when", "lq.toml"),
+    ("lq.model", "lq.clock", "lq.when", "lq.toml", "lq.checkup"),
     ("lq.backoff", "lq.rate", "lq.why", "lq.cron", "lq.signature", "lq.paths", "lq.exchange"),
     ("lq.scriptlets",),
     ("lq.firing", "lq.alerts"),
@@ -37,7 +37,7 @@ LAYERS = (
     ("lq.daemon.waiting",),
     ("lq.daemon.resolve", "lq.daemon.scheduler", "lq.daemon.dispatcher"),
     ("lq.daemon.firer", "lq.daemon.callbacks", "lq.daemon.alerts", "lq.daemon.watch"),
-    ("lq.daemon.schedules", "lq.daemon.why", "lq.daemon.draining"),
+    ("lq.daemon.schedules", "lq.daemon.why", "lq.daemon.draining", "lq.daemon.checkup"),
     ("lq.daemon.engine",),
     ("lq.daemon.core",),
     ("lq.daemon.api", "lq.daemon.panel"),

@@ -22,6 +22,7 @@ from lq.model import (
     Schedule,
     ScheduleChange,
     ScheduleSpec,
+    SettingChange,
     State,
 )
 
@@ -223,7 +224,15 @@ def test_a_reload() -> None:
         ScheduleChange(key="a", change="updated", next_before=NOW, next_after=NOW + HOUR),
         ScheduleChange(key="b", change="conflict", note="made over the API"),
     )
-    assert document(wire.encode_reload(Reload(changes, ("listen",)))) == {
+    settings = (
+        SettingChange("queues.q.rate", "changed", "1/s", "2/s"),
+        SettingChange("queues.q.headers", "added"),
+    )
+    assert document(wire.encode_reload(Reload(changes, ("listen",), settings))) == {
+        "settings": [
+            {"key": "queues.q.rate", "change": "changed", "before": "1/s", "after": "2/s"},
+            {"key": "queues.q.headers", "change": "added"},
+        ],
         "schedules": [
             {
                 "key": "a",

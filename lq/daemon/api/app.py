@@ -26,6 +26,7 @@ from lq.config import Limits, Network
 from lq.daemon.api import (
     alerts,
     callbacks,
+    checkup,
     draining,
     items,
     openapi,
@@ -68,7 +69,7 @@ ROUTES: Final = openapi.describing(
     (
         *(*items.ROUTES, *schedules.ROUTES, *queues.ROUTES),
         *(*callbacks.ROUTES, *scriptlets.ROUTES, *alerts.ROUTES),
-        *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES),
+        *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES, *checkup.ROUTES),
     ),
     OPEN_PATHS,
 )

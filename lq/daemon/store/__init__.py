@@ -47,6 +47,14 @@ from lq.model import (
 )
 
 
+class Examined(Struct, frozen=True):
+    """A database as it is. Shape: `fault` is the first thing wrong with it. Units: bytes."""
+
+    size: int
+    wal_size: int
+    fault: str | None
+
+
 class Pace(Struct, frozen=True):
     """A rate as the store keeps it: when it has recovered, and what each start adds to that."""
 
@@ -221,6 +229,9 @@ class Store(Protocol):
 
     async def callback_key(self) -> bytes:
         """32 random bytes, the same for as long as the store lives: what tokens are made with."""
+
+    async def examine(self, *, deep: bool) -> Examined:
+        """Look the whole database over, beside what goes on; with `deep` its indexes as well."""
 
     async def place(self, job: Job, now: int) -> Place:
         """Where a waiting job stands in its queue."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import aiosqlite
 
 from lq.alerts import Watch
-from lq.daemon.store import migrate
+from lq.daemon.store import Examined, migrate
 from lq.daemon.store.lock import FileLock, lock_file
 from lq.errors import DataError, InUse, StartError, StorageFull, StoreFailed, Unavailable
 
@@ -157,6 +157,19 @@ class Database:
             raise failure(error, self.path) from error
         finally:
             await connection.close()
+
+    async def examine(self, *, deep: bool) -> Examined:
+        """How large the database is and whether it is whole, seen on a connection of its own."""
+        if self.in_memory:
+            return Examined(0, 0, None)
+        connection = await Connection.open(self.path)
+        try:
+            fault = await connection.run(partial(migrate.damage, deep=deep))
+        except sqlite3.Error as error:
+            raise failure(error, self.path) from error
+        finally:
+            await connection.close()
+        return Examined(_size(self.path), _size(Path(f"{self.path}-wal")), fault)
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query that changes nothing, beside the writer; it sees every finished commit.
@@ -332,6 +345,10 @@ async def _open_locked(path: Path, lock: FileLock, book: Book) -> Database:
             raise _cannot_open(path, error) from error
         raise
     return Database(path, lock, writer, reader, book)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _make_private(folder: Path, path: Path) -> None:

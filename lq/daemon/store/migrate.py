@@ -11,7 +11,7 @@ from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 
-from lq.errors import DataError
+from lq.errors import DataError, Unavailable
 
 # "lqdb" in ASCII: tells lq's databases from any other SQLite file.
 APPLICATION_ID = 0x6C716462
@@ -31,9 +31,10 @@ def scripts() -> list[str]:
     return [folder.joinpath(name).read_text("utf-8") for name in names]
 
 
-def refuse_unfit(path: Path) -> None:
+def refuse_unfit(path: Path, *, whole: bool = False) -> None:
     """Raise DataError unless the file is new, empty, or a database this lq may open.
 
+    Shape: with `whole` one that is large is looked over as well, however long that takes.
     Opens it read-only, so that a refused file is left as it was, with the log beside it.
     Raises: sqlite3.Error, too, when it cannot be read just now, which says nothing about it.
     """
@@ -44,8 +45,19 @@ def refuse_unfit(path: Path) -> None:
     mode = "ro" if path.with_name(f"{path.name}-wal").exists() else "ro&immutable=1"
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)) as found:
         _refuse_foreign(found, path)
-        if not needs_check(path):
+        if whole or not needs_check(path):
             refuse_damaged(found, path)
+
+
+def look_over(path: Path) -> None:
+    """Look over all of a database that nobody has open.
+
+    Raises: DataError; Unavailable when it cannot be read just now, which says nothing about it.
+    """
+    try:
+        refuse_unfit(path, whole=True)
+    except (sqlite3.Error, OSError) as error:
+        raise Unavailable(f"{path} cannot be read: {error}") from error
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
@@ -90,17 +102,18 @@ def refuse_damaged(connection: sqlite3.Connection, path: Path) -> None:
 
     Raises: sqlite3.Error, too, when it cannot be read just now.
     """
-    if found := _damage(connection):
+    if found := damage(connection):
         raise DataError(
             f"{path} is damaged ({found}); it was left untouched",
             hint="restore a backup with `lq restore`, or salvage with `sqlite3 lq.db .recover`",
         )
 
 
-def _damage(connection: sqlite3.Connection) -> str | None:
-    """The first thing SQLite's quick_check finds wrong, or None."""
+def damage(connection: sqlite3.Connection, *, deep: bool = False) -> str | None:
+    """The first thing SQLite's quick_check, or its integrity_check, finds wrong, or None."""
+    check = "PRAGMA integrity_check(1)" if deep else "PRAGMA quick_check(1)"
     try:
-        found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        found: str = connection.execute(check).fetchone()[0]
     except _UNREADABLE as error:
         if not _blames_the_file(error):
             raise

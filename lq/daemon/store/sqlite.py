@@ -18,6 +18,7 @@ from lq.alerts import Notice, Watch
 from lq.daemon.store import (
     AlertBook,
     Claimed,
+    Examined,
     Fire,
     Judged,
     Place,
@@ -165,6 +166,9 @@ class SqliteStore:
                 break
             pruned += step
         return pruned
+
+    async def examine(self, *, deep: bool) -> Examined:
+        return await self.database.examine(deep=deep)
 
     async def place(self, job: Job, now: int) -> Place:
         return await self._ask(reading.place, job, now)

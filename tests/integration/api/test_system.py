@@ -65,6 +65,6 @@ async def test_a_reload_is_the_admins(api: Peer) -> None:
     limited = await token(api, "admin", queues=("mail",))
     assert (await limited.ask("POST reload")).status == 403
     dry = await api.ask("POST reload?dry=1")
-    assert (dry.status, dry.json) == (200, {"schedules": [], "restart": []})
+    assert (dry.status, dry.json) == (200, {"schedules": [], "settings": [], "restart": []})
     assert (await api.ask("POST reload")).json == dry.json
     assert (await api.ask("POST reload?force=1")).issues == ["force"]
