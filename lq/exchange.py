@@ -94,6 +94,10 @@ class Incoming:
         return None
 
     def _answer(self) -> Generator[None, None, Answer]:
+        status, version, headers = yield from self._head()
+        return (yield from self._whole(status, version, headers))
+
+    def _head(self) -> Generator[None, None, tuple[int, str, dict[str, str]]]:
         status, version, headers = 100, "", {}
         while 100 <= status < 200:
             version, _, rest = (yield from self._line()).partition(" ")
@@ -101,6 +105,11 @@ class Incoming:
                 raise ValueError("no status line")
             status = int(rest[:3])
             headers = yield from self._headers()
+        return status, version, headers
+
+    def _whole(
+        self, status: int, version: str, headers: dict[str, str]
+    ) -> Generator[None, None, Answer]:
         framed = True
         if status in {204, 304}:
             body = b""
@@ -165,6 +174,62 @@ class Incoming:
     def _refuse_the_end(self) -> None:
         if self._ended:
             raise EOFError("the answer is incomplete")
+
+
+class Flow(Incoming):
+    """Reads an answer that goes on and on, as it comes.
+
+    Shape: `answer` is there if a whole one came in place of such; `begun` and `over` say where an
+    endless one is.
+    """
+
+    def __init__(self, media_type: str) -> None:
+        super().__init__()
+        self.answer: Answer | None = None
+        self.begun = self.over = False
+        self._media_type = media_type
+        self._came = bytearray()
+        self._reading = self._flow()
+
+    def take(self, data: bytes) -> bytes:
+        """What of the body is in the bytes that came, none at their end.
+
+        Raises: EOFError when it ends before it has begun, ValueError when it is not HTTP.
+        """
+        try:
+            self.answer = self.feed(data)
+        except EOFError:
+            if not self.begun:
+                raise
+            self.over = True
+        came = bytes(self._came)
+        self._came.clear()
+        return came
+
+    def _flow(self) -> Generator[None, None, Answer]:
+        status, version, headers = yield from self._head()
+        if status != 200 or not headers.get("content-type", "").startswith(self._media_type):
+            return (yield from self._whole(status, version, headers))
+        self.begun = True
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            while left := _length((yield from self._line()).partition(";")[0], 16):
+                while left:
+                    left -= yield from self._some(left)
+                self._head_left = MAX_HEAD
+                yield from self._line()
+            raise EOFError("it has ended")
+        while True:
+            yield from self._some(MAX_BODY)
+
+    def _some(self, most: int) -> Generator[None, None, int]:
+        """Take what has come of the body, at most so much: how much that is."""
+        while not self._buffer:
+            self._refuse_the_end()
+            yield
+        self._came += self._buffer[:most]
+        size = min(len(self._buffer), most)
+        del self._buffer[:size]
+        return size
 
 
 def _length(text: str, base: int) -> int:

@@ -707,3 +707,4 @@ class Principal(Struct, frozen=True):
     scopes: frozenset[Scope]
     queues: tuple[str, ...] = ()
     digest: bytes = b""
+    expires_at: int | None = None

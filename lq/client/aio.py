@@ -17,6 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lq.client.servers import Server, UnixServer, find_server
 from lq.client.session import CHUNK, Dial, Effects, Operation, Pause, Receive, Send, Session, Socket
+from lq.client.stream import Stream, Watch
 from lq.client.verbs import Json, Plan, Verbs
 
 P = ParamSpec("P")
@@ -134,6 +135,7 @@ class AsyncClient:
     drained = _verb(Verbs.drained)
     end_drain = _verb(Verbs.end_drain)
     reload = _verb(Verbs.reload)
+    overview = _verb(Verbs.overview)
     info = _verb(Verbs.info)
     healthz = _verb(Verbs.healthz)
     ready = _verb(Verbs.ready)
@@ -154,23 +156,37 @@ class AsyncClient:
             if (cursor := page.get("cursor")) is None:
                 return
 
+    async def events(
+        self,
+        *,
+        queue: str | None = None,
+        state: str | None = None,
+        verb: str | None = None,
+        key: str | None = None,
+        label: str | None = None,
+        schedule: str | None = None,
+        after: str | None = None,
+        watch: Watch | None = None,
+    ) -> AsyncIterator[Json]:
+        """Follow what happens, from the first step on: an event each, as long as one asks for them.
+
+        Shape: those of a queue, of states ("RETRY,FAILED") or verbs ("fail,bury"), of a key, label
+        or schedule (an id). A connection that is lost is made anew, and goes on where it was; where
+        the daemon has forgotten what came between, the `verb` is "missed". `after` is the `eventId`
+        of an earlier event, `watch` is told why a connection is lost, and None when it is back.
+        Raises: Unreachable when no connection came about at first; ApiError when it is refused.
+        """
+        wanted = {"queue": queue, "state": state, "verb": verb, "key": key, "label": label}
+        stream = Stream(self._session, {**wanted, "schedule": schedule}, after, watch)
+        try:
+            while True:
+                yield await _carried_out(stream.next())
+        finally:
+            stream.close()
+
     async def _run(self, plan: Plan[T]) -> T:
         async with self._turn():
-            effects: Effects[T] = self._session.run(plan)
-            try:
-                operation = next(effects)
-                while True:
-                    try:
-                        result = await _perform(operation)
-                    except (OSError, UnicodeError) as error:
-                        operation = effects.throw(error)
-                    else:
-                        operation = effects.send(result)
-            except StopIteration as done:
-                value: T = done.value
-                return value
-            finally:
-                effects.close()
+            return await _carried_out(self._session.run(plan))
 
     def _turn(self) -> asyncio.Semaphore:
         """What bounds the calls that run at once on the running loop."""
@@ -178,6 +194,23 @@ class AsyncClient:
         if self._turns is None or self._turns[0] is not loop:
             self._turns = (loop, asyncio.Semaphore(self._connections))
         return self._turns[1]
+
+
+async def _carried_out(effects: Effects[T]) -> T:
+    try:
+        operation = next(effects)
+        while True:
+            try:
+                result = await _perform(operation)
+            except (OSError, UnicodeError) as error:
+                operation = effects.throw(error)
+            else:
+                operation = effects.send(result)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    finally:
+        effects.close()
 
 
 async def _perform(operation: Operation) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lq.client.servers import Server, UnixServer, find_server
 from lq.client.session import CHUNK, Dial, Effects, Operation, Pause, Receive, Send, Session, Socket
+from lq.client.stream import Stream, Watch
 from lq.client.verbs import Json, Plan, Verbs
 
 P = ParamSpec("P")
@@ -125,6 +126,7 @@ class Client:
     drained = _verb(Verbs.drained)
     end_drain = _verb(Verbs.end_drain)
     reload = _verb(Verbs.reload)
+    overview = _verb(Verbs.overview)
     info = _verb(Verbs.info)
     healthz = _verb(Verbs.healthz)
     ready = _verb(Verbs.ready)
@@ -142,8 +144,42 @@ class Client:
             if (cursor := page.get("cursor")) is None:
                 return
 
+    def events(
+        self,
+        *,
+        queue: str | None = None,
+        state: str | None = None,
+        verb: str | None = None,
+        key: str | None = None,
+        label: str | None = None,
+        schedule: str | None = None,
+        after: str | None = None,
+        watch: Watch | None = None,
+    ) -> Iterator[Json]:
+        """Follow what happens, from now on: an event each, as long as one goes through them.
+
+        Shape: those of a queue, of states ("RETRY,FAILED") or verbs ("fail,bury"), of a key, label
+        or schedule (an id). A connection that is lost is made anew, and goes on where it was; where
+        the daemon has forgotten what came between, the `verb` is "missed". `after` is the `eventId`
+        of an earlier event, `watch` is told why a connection is lost, and None when it is back.
+        Raises: Unreachable when no connection came about at first; ApiError when it is refused.
+        """
+        wanted = {"queue": queue, "state": state, "verb": verb, "key": key, "label": label}
+        stream = Stream(self._session, {**wanted, "schedule": schedule}, after, watch)
+        self._carried_out(stream.begin())
+        return self._followed(stream)
+
+    def _followed(self, stream: Stream) -> Iterator[Json]:
+        try:
+            while True:
+                yield self._carried_out(stream.next())
+        finally:
+            stream.close()
+
     def _run(self, plan: Plan[T]) -> T:
-        effects: Effects[T] = self._session.run(plan)
+        return self._carried_out(self._session.run(plan))
+
+    def _carried_out(self, effects: Effects[T]) -> T:
         try:
             operation = next(effects)
             while True:

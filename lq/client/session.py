@@ -180,7 +180,7 @@ class Session:
         self.server = server
         self.is_open = True
         self._timeout_s = timeout_s
-        self._retries = retries
+        self.retries = retries
         self._kept: deque[Connection] = deque()  # its append and pop need no lock
 
     def close(self) -> None:
@@ -212,7 +212,7 @@ class Session:
     def _insist(self, step: Step, until: float) -> Effects[Any]:
         """The answer to a step, asked again as long as that is safe and can help."""
         request = step.request
-        if step.keyed and self._retries:
+        if step.keyed and self.retries:
             headers = {**request.headers, IDEMPOTENCY_KEY: os.urandom(16).hex()}
             request = request._replace(headers=headers)
         tries = 0
@@ -224,9 +224,9 @@ class Session:
             except Unreachable as error:
                 failure = error
                 helps = error.unsent or (_is_repeatable(request) and not error.lasting)
-                wait_s = _backoff_s(tries) if helps else None
+                wait_s = backoff_s(tries) if helps else None
             tries += 1
-            if wait_s is None or tries > self._retries or time.monotonic() + wait_s >= until:
+            if wait_s is None or tries > self.retries or time.monotonic() + wait_s >= until:
                 if answer is None:
                     assert failure is not None
                     raise failure
@@ -243,7 +243,7 @@ class Session:
         repeatable = _is_repeatable(request)
         kept = self._take() if repeatable else None  # it might be closed while we write to it
         while True:
-            connection = kept or (yield from self._connect(until))
+            connection = kept or (yield from self.connect(until))
             try:
                 return (yield from self._exchange(connection, head + request.body, until))
             except _Broken as broken:
@@ -256,7 +256,8 @@ class Session:
                     hint=None if request.method == "GET" else look,
                 ) from None
 
-    def _connect(self, until: float) -> Effects[Connection]:
+    def connect(self, until: float) -> Effects[Connection]:
+        """A new connection. Raises: Unreachable."""
         connection = None
         try:
             self.server.check()
@@ -350,10 +351,10 @@ def _wait_after(answer: Answer, step: Step, request: Request, tries: int) -> flo
     if answer.status in {429, 503}:
         after = answer.headers.get("retry-after", "")
         if after.isdecimal():
-            return _spread(float(after))
-        return _backoff_s(tries) if _is_repeatable(request) else None
+            return spread(float(after))
+        return backoff_s(tries) if _is_repeatable(request) else None
     if answer.status == 409 and IN_PROGRESS in answer.body:
-        return _backoff_s(tries)
+        return backoff_s(tries)
     return None
 
 
@@ -364,11 +365,12 @@ def _is_repeatable(request: Request) -> bool:
     return request.method == "GET" or IDEMPOTENCY_KEY in request.headers
 
 
-def _backoff_s(tries: int) -> float:
-    return _spread(float(FIRST_WAIT_S * WAIT_FACTOR**tries))
+def backoff_s(tries: int) -> float:
+    """How long to wait after so many tries."""
+    return spread(float(FIRST_WAIT_S * WAIT_FACTOR**tries))
 
 
-def _spread(wait_s: float) -> float:
+def spread(wait_s: float) -> float:
     """A wait, up to a quarter longer, so that clients do not all come back at one moment."""
     return wait_s * (1 + os.urandom(1)[0] / 1024)
 

@@ -395,6 +395,10 @@ class Verbs:
         """Apply lq.toml as it is now, or only tell what that would change."""
         return _ask("POST", f"{API}/reload{_query({'dry': 1 if dry else None})}")
 
+    def overview(self, limit: int | None = None) -> Plan[Json]:
+        """Show `queues` with rates, up to `limit` each of what is `running` and of `schedules`."""
+        return _ask("GET", f"{API}/overview{_query({'limit': limit})}")
+
     def info(self) -> Plan[Json]:
         """Tell the daemon's `version` and `now`, and to an admin its `dataDir` and `pid`."""
         return _ask("GET", f"{API}/info")

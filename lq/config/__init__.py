@@ -22,6 +22,7 @@ from lq.alerts import Rule
 from lq.backoff import MAX_RETRIES
 from lq.config.alerts import MAIL, WATCH, Mail, WatchConfig, read_alerts
 from lq.config.doors import FILE, LIMITS, PROXIES, TLS, Limits, Network, Tls
+from lq.config.events import EVENTS, EventsConfig
 from lq.config.kinds import (
     ATTEMPT,
     CONCURRENCY,
@@ -61,6 +62,7 @@ __all__ = [
     "Config",
     "Dispatch",
     "EgressConfig",
+    "EventsConfig",
     "FileSchedule",
     "HistoryConfig",
     "Limits",
@@ -154,6 +156,7 @@ class Config(Struct, frozen=True, kw_only=True):
     retry: RetryConfig = RetryConfig()
     breaker: BreakerConfig = BreakerConfig()
     history: HistoryConfig = HistoryConfig()
+    events: EventsConfig = EventsConfig()
     queues: Mapping[str, QueueSettings] = MappingProxyType({})
     schedules: tuple[FileSchedule, ...] = ()
     scriptlets: Mapping[str, Scriptlet] = MappingProxyType({})
@@ -256,6 +259,7 @@ _TABLES: Mapping[str, Mapping[str, Kind]] = {
     "history": {
         "keep": duration(0, 3650 * DAY, 'from 0s to 3650d, such as "30d"'),
     },
+    "events": EVENTS,
     "mail": MAIL,
     "watch": WATCH,
 }
@@ -507,6 +511,7 @@ _STRUCTS: Mapping[str, Callable[..., Any]] = {
     "retry": RetryConfig,
     "breaker": BreakerConfig,
     "history": HistoryConfig,
+    "events": EventsConfig,
     "mail": Mail,
     "watch": WatchConfig,
 }

@@ -68,6 +68,11 @@ class Keyring:
             if token.name == name:
                 del self._by_digest[token.digest]
 
+    def holds(self, digest: bytes, now: int) -> bool:
+        """Whether the token with this digest is live still."""
+        found = self._by_digest.get(digest)
+        return found is not None and not _expired(found, now)
+
     def authenticate(self, token: str, now: int) -> Token:
         """The live token that was presented; an absent one is presented as "".
 

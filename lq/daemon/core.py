@@ -15,6 +15,7 @@ import contextlib
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -29,13 +30,16 @@ from lq.daemon.dispatcher import Admission, Dispatcher, Target
 from lq.daemon.draining import Draining
 from lq.daemon.engine import Engine
 from lq.daemon.events import Events
+from lq.daemon.feed import Feed
 from lq.daemon.firer import Firer
 from lq.daemon.lanes import Lanes
+from lq.daemon.overview import Overviews
 from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.secret import Ring
 from lq.daemon.store import Store
 from lq.daemon.targets.scriptlet import ScriptletTarget
+from lq.daemon.throughput import Throughputs
 from lq.daemon.waiting import ReturnAddress, Waiting
 from lq.daemon.why import Explainer
 from lq.scriptlets import Registry
@@ -71,9 +75,11 @@ class Core:
             # Give the calls back before their connections go: it is not their fault.
             self.dispatcher.cut()
             await self.dispatcher.drain(0)
+            self.engine.feed.end()
             raise
         self.engine.stop()
         await self.dispatcher.drain(drain_timeout_ms)
+        self.engine.feed.end()  # after what was drained: it is seen to end
 
 
 @contextlib.asynccontextmanager
@@ -107,7 +113,9 @@ async def at_work(
     group, when it comes from a service that died on the way).
     """
     scheduler = Scheduler(clock, store, config.history.keep_ms)
-    events = Events()
+    rates = Throughputs(clock.monotonic)
+    events = Events(rates)
+    feed = Feed(events, clock, config.events, os.urandom(4).hex())
     claimable = asyncio.Event()
     lanes = Lanes(
         config.dispatch.concurrency,
@@ -175,6 +183,8 @@ async def at_work(
         store=store,
         clock=clock,
         events=events,
+        feed=feed,
+        overviews=Overviews(store=store, clock=clock, rates=rates),
         lanes=lanes,
         scheduler=scheduler,
         endpoints=admission,
@@ -194,6 +204,7 @@ async def at_work(
     )
     scheduler.lane_is_due = lanes.timer
     scheduler.pause_is_over = engine.resume
+    scheduler.has_expired = partial(events.moved, "expire")
     scheduler.schedules_are_due = firer.wake
     scheduler.mark_time = firer.mark_time
     async with asyncio.TaskGroup() as services:

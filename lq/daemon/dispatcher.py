@@ -23,7 +23,7 @@ from lq.backoff import Curve, delay_ms
 from lq.clock import Clock
 from lq.daemon.breaker import Breakers
 from lq.daemon.endpoints import Hold
-from lq.daemon.events import Event, Events
+from lq.daemon.events import Events
 from lq.daemon.lanes import Lanes
 from lq.daemon.store import ClaimRequest, Store
 from lq.daemon.waiting import UNREACHABLE, Waiting
@@ -292,6 +292,8 @@ class Dispatcher:
         self.refusal = None
         now = self._clock.now()
         for answer, (request, nudges) in zip(answers, wanted, strict=True):
+            for job in answer.expired:
+                self._events.moved("expire", job, now)
             self._lanes.claimed(answer, request.limit, nudges, now)
             for run in answer.runs:
                 self.start(run)
@@ -305,8 +307,7 @@ class Dispatcher:
 
     def start(self, run: Run) -> None:
         """Begin a claimed run whose slot is already taken."""
-        if self._events.wanted:
-            self._publish("claim", run, State.RUNNING, run.started_at)
+        self._events.moved("claim", run.job, run.started_at)
         self._watch(self._work(run))
 
     def _watch(self, work: Coroutine[None, None, None]) -> None:
@@ -491,17 +492,9 @@ class Dispatcher:
         if run.job.key is not None:
             # Its successor may start now.
             self._lanes.expect(run.job.queue, now, now)
-        if self._events.wanted and settled.applied:
-            self._publish(settled.verb, run, settled.state, end.ended_at, end.error)
+        if settled.applied:
+            self._events.settled(settled.verb, settled.state, end)
         return settled
-
-    def _publish(
-        self, verb: str, run: Run, state: State, at: int, error: str | None = None
-    ) -> None:
-        job = run.job
-        self._events.publish(
-            Event(verb=verb, job_id=job.id, queue=job.queue, state=state, at=at, error=error)
-        )
 
 
 def _in_place(end: Settlement) -> Settlement:

@@ -29,8 +29,10 @@ from lq.daemon.checkup import Examiner
 from lq.daemon.dispatcher import Admission, Dispatcher
 from lq.daemon.draining import Draining
 from lq.daemon.events import Event, Events
+from lq.daemon.feed import Feed
 from lq.daemon.firer import Firer
 from lq.daemon.lanes import Lanes
+from lq.daemon.overview import Overviews
 from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.schedules import Schedules
@@ -60,6 +62,7 @@ from lq.model import (
     Principal,
     Push,
     Pushed,
+    PushOutcome,
     Queue,
     QueueEdit,
     QueueSettings,
@@ -101,6 +104,8 @@ class Engine:
         store: Store,
         clock: Clock,
         events: Events,
+        feed: Feed,
+        overviews: Overviews,
         lanes: Lanes,
         scheduler: Scheduler,
         endpoints: Admission,
@@ -126,6 +131,9 @@ class Engine:
         self._store = store
         self._clock = clock
         self._events = events
+        self.feed = feed
+        self.overviews = overviews
+        overviews.trouble = lambda: self.health().reasons
         self._lanes = lanes
         self._scheduler = scheduler
         self._endpoints = endpoints
@@ -221,13 +229,14 @@ class Engine:
         now = self._clock.now()
         pushed = None if future.cancelled() or future.exception() else future.result()
         if pushed is not None and pushed.run is not None:
-            self._publish("push", pushed.job)
+            self._publish("push", pushed.job, pushed.outcome)
             self._dispatcher.start(pushed.run)
             return
         if new.claim:
             self._lanes.release(new.queue, now)
         if pushed is not None and not pushed.repeats:
-            self._publish("push", pushed.job)
+            if pushed.outcome is not PushOutcome.KEPT:
+                self._publish("push", pushed.job, pushed.outcome)
             self._waits(pushed.job, now)
 
     async def pushed_before(self, asked: Idempotency) -> Pushed | None:
@@ -369,8 +378,12 @@ class Engine:
             edit = replace(edit, paused=True)
         elif edit.paused is True and edit.paused_until is UNSET:
             edit = replace(edit, paused_until=None)
-        queue = await self._writing(self._store.set_queue(name, edit, self._clock.now()))
+        now = self._clock.now()
+        queue = await self._writing(self._store.set_queue(name, edit, now))
         await self._reconfigure(queue)
+        if edit.paused is not UNSET:
+            verb = "pause" if queue.paused else "resume"
+            self._events.publish(Event(verb=verb, queue=name, at=now))
         return self._resolver.shown(queue)
 
     async def resume(self, name: str) -> None:
@@ -395,6 +408,7 @@ class Engine:
         if cancelled is None:
             raise NotFound(f"there is no queue {name!r}")
         self._configure(Queue(name=name, created_at=now, settings=QueueSettings()))
+        self._events.publish(Event(verb="delete", queue=name, at=now))
         return cancelled
 
     # -- tokens and the daemon itself ----------------------------------------------------------
@@ -434,6 +448,7 @@ class Engine:
         if token is None:
             raise NotFound(f"there is no live token named {name!r}")
         self._keyring.revoke(name)
+        self.feed.wake()  # who reads on by it may not any more
         return token
 
     async def reload(self, *, dry: bool) -> Reload:
@@ -474,7 +489,11 @@ class Engine:
         if now - self._touched.get(found.name, 0) >= _TOUCH_EVERY_MS:
             self._touched[found.name] = now
             self._in_background(self._store.touch_token(found.digest, now))
-        return Principal(found.name, found.scopes, found.queues, found.digest)
+        return Principal(found.name, found.scopes, found.queues, found.digest, found.expires_at)
+
+    def still_knows(self, principal: Principal) -> bool:
+        """Whether who has been let in would be let in now; the owner of the socket always is."""
+        return not principal.digest or self._keyring.holds(principal.digest, self._clock.now())
 
     def redactions(self, queue: str) -> tuple[str, ...]:
         """What of a queue's items is not shown."""
@@ -582,14 +601,8 @@ class Engine:
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 
-    def _publish(self, verb: str, job: Job) -> None:
-        if self._events.wanted:
-            self._events.publish(
-                Event(
-                    verb=verb, job_id=job.id, queue=job.queue, state=job.state,
-                    at=self._clock.now(), error=job.error,
-                )
-            )  # fmt: skip
+    def _publish(self, verb: str, job: Job, outcome: PushOutcome | None = None) -> None:
+        self._events.moved(verb, job, self._clock.now(), outcome)
 
 
 def _found(answer: T | None, ref: Ref) -> T:

@@ -1,7 +1,7 @@
 """Publish and subscribe: one event per transition of a job, for whoever looks on.
 
-Owns the subscribers; never blocks the publisher: a subscriber that falls behind loses the
-oldest events, and is told so by `missed`.
+Owns the subscribers, and what the event of a move says; never blocks the publisher: a subscriber
+that falls behind loses the oldest events, and is told so by `missed`.
 """
 
 from __future__ import annotations
@@ -9,21 +9,58 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from types import TracebackType
+from typing import Protocol
 
-from msgspec import Struct
+from lq.daemon.throughput import Throughputs
+from lq.event import Event
+from lq.model import Job, PushOutcome, Settlement, State
 
-from lq.model import State
+__all__ = ["Event", "Events", "Sink", "Subscription", "moved", "settled"]
 
 
-class Event(Struct, frozen=True, kw_only=True):
-    """A job moved. `verb` is the verb of `lq.model.MOVES`, or `push`."""
+def moved(verb: str, job: Job, at: int, outcome: PushOutcome | None = None) -> Event:
+    """A job is now as it says, by this verb."""
+    return Event(
+        verb=verb,
+        queue=job.queue,
+        at=at,
+        job_id=job.id,
+        state=job.state,
+        failures=job.failures,
+        key=job.key,
+        labels=job.labels,
+        schedule=None if job.firing is None else job.firing.schedule,
+        attempt=job.attempt if verb == "claim" else None,
+        due_at=job.due_at if job.state is State.PENDING else None,
+        error=None if job.state is State.RUNNING else job.error,
+        outcome=outcome,
+    )
 
-    verb: str
-    job_id: str
-    queue: str
-    state: State
-    at: int
-    error: str | None = None
+
+def settled(verb: str, state: State, end: Settlement) -> Event:
+    """A run has ended, and its job is in this state."""
+    job, outcome = end.run.job, end.outcome
+    return Event(
+        verb=verb,
+        queue=job.queue,
+        at=end.ended_at,
+        job_id=job.id,
+        state=state,
+        failures=end.failures,
+        key=job.key,
+        labels=job.labels,
+        schedule=None if job.firing is None else job.firing.schedule,
+        attempt=None if outcome is None else job.attempt,
+        due_at=end.due_at if state is State.PENDING else None,
+        status=None if outcome is None else outcome.status,
+        error=end.error,
+    )
+
+
+class Sink(Protocol):
+    """Whoever is given each event as it happens. It must not take time."""
+
+    def put(self, event: Event) -> None: ...
 
 
 class Subscription:
@@ -64,25 +101,40 @@ class Subscription:
 
 
 class Events:
-    """Where transitions are published. Costs nothing while nobody listens."""
+    """Where transitions are published. What is told costs a count while nobody listens."""
 
-    def __init__(self) -> None:
-        self._subscriptions: set[Subscription] = set()
+    def __init__(self, rates: Throughputs) -> None:
+        self._sinks: set[Sink] = set()
+        self._count = rates.count
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody listens: lets a hot path skip building an event."""
-        return bool(self._subscriptions)
+        """Whether anybody listens."""
+        return bool(self._sinks)
 
     def publish(self, event: Event) -> None:
-        for subscription in self._subscriptions:
-            subscription.put(event)
+        """Tell of what is no move of a job."""
+        for sink in self._sinks:
+            sink.put(event)
+
+    def moved(self, verb: str, job: Job, at: int, outcome: PushOutcome | None = None) -> None:
+        """Count a move, and tell of it; a push that `outcome` says kept the job is none."""
+        if outcome is not PushOutcome.REPLACED:
+            self._count(job.queue, verb)
+        if self._sinks:
+            self.publish(moved(verb, job, at, outcome))
+
+    def settled(self, verb: str, state: State, end: Settlement) -> None:
+        """Count the end of a run, and tell of it."""
+        self._count(end.run.job.queue, verb)
+        if self._sinks:
+            self.publish(settled(verb, state, end))
 
     def subscribe(self, most: int = 10_000) -> Subscription:
         return Subscription(self, most)
 
-    def add(self, subscription: Subscription) -> None:
-        self._subscriptions.add(subscription)
+    def add(self, sink: Sink) -> None:
+        self._sinks.add(sink)
 
-    def discard(self, subscription: Subscription) -> None:
-        self._subscriptions.discard(subscription)
+    def discard(self, sink: Sink) -> None:
+        self._sinks.discard(sink)

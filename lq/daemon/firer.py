@@ -19,14 +19,14 @@ from msgspec.structs import replace
 
 from lq import firing
 from lq.clock import Clock
-from lq.daemon.events import Event, Events
+from lq.daemon.events import Events
 from lq.daemon.lanes import Lanes
 from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.store import Fire, Store
 from lq.errors import Conflict, StorageFull, Unavailable, ValidationError
 from lq.firing import LATE_MS, RuleError, Timing
-from lq.model import Firing, Job, NewJob, Schedule, ScheduleFilter
+from lq.model import Firing, Job, NewJob, Schedule, ScheduleFilter, State
 from lq.when import DAY_MS, HOUR_MS, UnknownZone, format_instant
 
 log = logging.getLogger(__name__)
@@ -181,9 +181,7 @@ class Firer:
             self._lanes.expect(job.queue, job.due_at, now)
             if job.expires_at is not None:
                 self._scheduler.expect_expiry(job.expires_at)
-            if self._events.wanted:
-                event = Event(verb="push", job_id=job.id, queue=job.queue, state=job.state, at=now)
-                self._events.publish(event)
+            self._events.moved("push" if job.state is State.PENDING else "skip", job, now)
 
     def expect(self, next_at: int | None) -> None:
         """A schedule is due then."""

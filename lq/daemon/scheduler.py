@@ -19,6 +19,7 @@ from lq.clock import Clock
 from lq.daemon.store import Store
 from lq.daemon.wheel import Wheel
 from lq.errors import StorageFull, Unavailable
+from lq.model import Job
 from lq.when import DAY_MS
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Scheduler:
         self.pause_is_over: Callable[[str], Awaitable[None]]
         self.schedules_are_due: Callable[[], None]
         self.mark_time: Callable[[], Awaitable[None]]
+        self.has_expired: Callable[[Job, int], None]
         self.ticked_at = clock.monotonic()
 
     def at(self, timer: Timer, due_at: int, queue: str = "") -> None:
@@ -152,7 +154,11 @@ class Scheduler:
         expired = _BATCH
         while expired == _BATCH:
             self._expiry_at = None  # so that a push during the await is heard
-            expired, next_expiry = await self._store.expire(self._clock.now(), _BATCH)
+            now = self._clock.now()
+            jobs, next_expiry = await self._store.expire(now, _BATCH)
+            expired = len(jobs)
+            for job in jobs:
+                self.has_expired(job, now)
             if next_expiry is not None:
                 self.expect_expiry(next_expiry)
 

@@ -4,7 +4,8 @@ Owns: what a push, a PATCH, a filter and an admin request may say (`decode`, for
 `decode_schedule`; `reading` is what they share), what a single field accepts (`fields`), and how
 items, queues, attempts, tokens and errors look as JSON (`encode`, for schedules
 `encode_schedule`; `parts` is what they share), what of them a queue does not show
-(`redaction`), and which requests are the same (`idempotency`). Never opens a socket, never asks
+(`redaction`), what is told of what happens (`events`), and which requests are the same
+(`idempotency`). Never opens a socket, never asks
 for the time, never decides what is allowed.
 
 Invariant: whatever the bytes, decoding ends in a record or in a ValidationError that names
@@ -24,6 +25,7 @@ from lq.wire.decode import (
     decode_history_filter,
     decode_log_query,
     decode_overlap,
+    decode_overview,
     decode_pause,
     decode_push,
     decode_queue_edit,
@@ -64,6 +66,7 @@ from lq.wire.encode_daemon import (
     encode_token,
     encode_tokens,
 )
+from lq.wire.encode_overview import encode_overview
 from lq.wire.encode_schedule import (
     encode_cron,
     encode_full_schedule,
@@ -72,6 +75,13 @@ from lq.wire.encode_schedule import (
     encode_times,
 )
 from lq.wire.encode_why import encode_why
+from lq.wire.events import (
+    LAST_EVENT_ID,
+    MISSED,
+    decode_event_filter,
+    encode_event,
+    encode_missed,
+)
 from lq.wire.fields import (
     METHODS,
     REDACTED,
@@ -86,7 +96,9 @@ from lq.wire.redaction import Hide, check_redaction, redact_error
 
 __all__ = [
     "IDEMPOTENCY_KEY",
+    "LAST_EVENT_ID",
     "METHODS",
+    "MISSED",
     "REDACTED",
     "CallbackAnswer",
     "CronQuery",
@@ -103,6 +115,7 @@ __all__ = [
     "decode_deep",
     "decode_dry",
     "decode_edit",
+    "decode_event_filter",
     "decode_fail",
     "decode_filter",
     "decode_force",
@@ -110,6 +123,7 @@ __all__ = [
     "decode_log_query",
     "decode_next",
     "decode_overlap",
+    "decode_overview",
     "decode_pause",
     "decode_push",
     "decode_queue_edit",
@@ -126,6 +140,7 @@ __all__ = [
     "encode_cron",
     "encode_drain",
     "encode_error",
+    "encode_event",
     "encode_full_item",
     "encode_full_schedule",
     "encode_health",
@@ -133,6 +148,8 @@ __all__ = [
     "encode_item",
     "encode_items",
     "encode_log",
+    "encode_missed",
+    "encode_overview",
     "encode_pushed",
     "encode_queue",
     "encode_queues",

@@ -94,6 +94,7 @@ LOG_QUERY: Final[Known[str]] = MappingProxyType(
         "wait": ("wait_ms", fields.read_patience),
     }
 )
+OVERVIEW_QUERY: Final[Known[str]] = MappingProxyType({"limit": ("limit", fields.read_limit)})
 FORCE_QUERY: Final[Known[str]] = MappingProxyType({"force": ("force", fields.read_flag)})
 
 
@@ -275,6 +276,11 @@ def refuse_query(query: str) -> None:
 def decode_force(query: str) -> bool:
     """Read `?force=1`. Raises: ValidationError."""
     return bool(read_query(query, FORCE_QUERY).get("force"))
+
+
+def decode_overview(query: str) -> int:
+    """Read `?limit=`. Raises: ValidationError."""
+    return int(read_query(query, OVERVIEW_QUERY).get("limit", 10))
 
 
 def _placed(members: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from lq.event import VERBS
 from lq.model import Completion, IfExists, Misfire, Overlap, Scope
 from lq.rate import MAX_COUNT
 from lq.wire import fields
@@ -23,6 +24,7 @@ from lq.wire.decode import (
     FORCE_QUERY,
     HISTORY_QUERY,
     LOG_QUERY,
+    OVERVIEW_QUERY,
     PUSH_HEADERS,
     ROTATION_QUERY,
     UNFINISHED_QUERY,
@@ -42,8 +44,11 @@ from lq.wire.decode_schedule import (
 from lq.wire.encode import ANSWERS as ITEM_ANSWERS
 from lq.wire.encode_checkup import ANSWERS as CHECKUP_ANSWERS
 from lq.wire.encode_daemon import ANSWERS as DAEMON_ANSWERS
+from lq.wire.encode_overview import ANSWERS as OVERVIEW_ANSWERS
 from lq.wire.encode_schedule import ANSWERS as SCHEDULE_ANSWERS
 from lq.wire.encode_why import ANSWERS as WHY_ANSWERS
+from lq.wire.events import ANSWERS as EVENT_ANSWERS
+from lq.wire.events import EVENTS_QUERY, LAST_EVENT_ID
 from lq.wire.idempotency import BARE, IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, QUOTED
 from lq.wire.reading import Known, Refusing
 
@@ -72,6 +77,11 @@ def _text(**more: object) -> dict[str, object]:
 
 def _words(*words: str) -> dict[str, object]:
     return {"type": "string", "enum": [str(word) for word in words]}
+
+
+def _listed(*words: str) -> dict[str, object]:
+    one = f"(?:{'|'.join(words)})"
+    return _text(pattern=f"^{one}(?:,{one})*$")
 
 
 def _or_empty(form: Form) -> Form:
@@ -263,6 +273,15 @@ _FINISHED: Final[Mapping[str, Form]] = {
     **_PARAMETERS,
     "state": Form("its state", _words(*fields.FINISHED_STATES), "FAILED"),
 }
+_EVENTS: Final[Mapping[str, Form]] = {
+    **_PARAMETERS,
+    "state": Form(
+        "the states that they lead to, separated by commas",
+        _listed(*fields.STATES),
+        "RETRY,FAILED",
+    ),
+    "verb": Form("what happened, separated by commas", _listed(*VERBS), "fail,bury"),
+}
 _SETTINGS: Final[Mapping[str, Form]] = {
     "target": _or_null(_TARGET),
     "method": _or_null(_METHOD),
@@ -379,6 +398,21 @@ TIMES: Final = _described(TIMES_QUERY, _PARAMETERS)
 CRON: Final = _described(CRON_QUERY, _PARAMETERS, "expr")
 PAUSE: Final = _described(pause_query(0), _PARAMETERS)
 DEEP: Final = _described(DEEP_QUERY, _PARAMETERS)
+EVENTS: Final = _described(EVENTS_QUERY, _EVENTS)
+RESUME: Final = (
+    Field(
+        LAST_EVENT_ID,
+        Form("the id of the last event that was seen: what came after it comes first", {}, None),
+    ),
+)
+OVERVIEW: Final = _described(
+    OVERVIEW_QUERY,
+    {
+        "limit": Form(
+            "how many runs and schedules at most (default: 10)", _PARAMETERS["limit"].schema, 5
+        )
+    },
+)
 DRY: Final = _described(DRY_QUERY, _PARAMETERS)
 LOGS: Final = _described(LOG_QUERY, _PARAMETERS)
 ROTATION: Final = _described(ROTATION_QUERY, _PARAMETERS)
@@ -414,5 +448,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
     **CHECKUP_ANSWERS,
     **SCHEDULE_ANSWERS,
     **DAEMON_ANSWERS,
+    **EVENT_ANSWERS,
+    **OVERVIEW_ANSWERS,
 }
 """The records of all answers, by name."""

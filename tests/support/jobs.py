@@ -186,3 +186,10 @@ async def assert_counts(store: Store) -> None:
         assert queue.counts == Counts(**found)
         pending = [job.due_at for job in jobs if job.state is State.PENDING]
         assert queue.next_due_at == min(pending, default=None)
+
+
+async def expire(store: Store, now: int, limit: int) -> tuple[int, int | None]:
+    """Fail what has expired: how many jobs, each of which says so, and when the next one does."""
+    jobs, next_at = await store.expire(now, limit)
+    assert all(job.state is State.FAILED and job.finished_at == now for job in jobs)
+    return len(jobs), next_at

@@ -28,6 +28,7 @@ from lq.daemon.api import (
     callbacks,
     checkup,
     draining,
+    events,
     items,
     openapi,
     queues,
@@ -69,7 +70,7 @@ ROUTES: Final = openapi.describing(
     (
         *(*items.ROUTES, *schedules.ROUTES, *queues.ROUTES),
         *(*callbacks.ROUTES, *scriptlets.ROUTES, *alerts.ROUTES),
-        *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES, *checkup.ROUTES),
+        *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES, *checkup.ROUTES, *events.ROUTES),
     ),
     OPEN_PATHS,
 )
@@ -226,6 +227,7 @@ class Api:
             request=request,
             principal=principal,
             now=self._clock.now(),
+            clock=self._clock,
             data_dir=self._data_dir,
             body_timeout_s=self._body_timeout_s,
             under_way=self._under_way,

@@ -7,12 +7,14 @@ in the queue that the path names; `app` sees to that.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lq.clock import Clock
 from lq.daemon.api.body import read_body
 from lq.daemon.auth import allows
 from lq.daemon.engine import Engine
@@ -26,10 +28,15 @@ MAX_DOCUMENT: Final = 65_536
 NOT_STORED: Final = ("Cache-Control", "no-store")
 
 
+Send = Callable[[bytes], Awaitable[None]]
+"""Sends a part of an answer; returns once it has left the process, within a time."""
+
+
 class Reply(Struct, frozen=True):
     """What a handler answers: JSON, ready to send.
 
-    Shape: `close` ends the connection after it; `hold` lets whoever asked wait for it.
+    Shape: `close` ends the connection after it; `hold` lets whoever asked wait for it. What has a
+    `stream` goes on for as long as that does, and then ends with the connection.
     """
 
     body: bytes
@@ -38,6 +45,7 @@ class Reply(Struct, frozen=True):
     content_type: str = "application/json"
     close: bool = False
     hold: bool = False
+    stream: Callable[[Send], Awaitable[None]] | None = None
 
 
 class Call(Struct, kw_only=True):
@@ -51,6 +59,7 @@ class Call(Struct, kw_only=True):
     request: web.BaseRequest
     principal: Principal
     now: int
+    clock: Clock
     data_dir: str | None
     body_timeout_s: float
     under_way: set[bytes]

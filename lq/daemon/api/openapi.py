@@ -147,7 +147,10 @@ def _operation(route: Route, operation: Operation, names: Sequence[str], *, is_o
         "parameters": parameters,
         "responses": {
             **{str(s): _named(s) for s in sorted(_statuses(route, operation, is_open=is_open))},
-            **{str(s): _answer(s, name) for s, name in operation.answers.items()},
+            **{
+                str(s): _stream(name) if operation.stream else _answer(s, name)
+                for s, name in operation.answers.items()
+            },
         },
     }
     if operation.payload:
@@ -219,6 +222,16 @@ def _answer(status: int, name: str) -> Json:
         "description": "Done." if status < 300 else "Not well.",
         "headers": headers,
         "content": {"application/json": {"schema": {"$ref": _REFERENCE.format(name=name)}}},
+    }
+
+
+def _stream(name: str) -> Json:
+    """Server-sent events, in which no schema sees more than text."""
+    described = f"A stream whose data are of the schema {name}."
+    return {
+        "description": described,
+        "headers": dict(_REQUEST_ID),
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 
 

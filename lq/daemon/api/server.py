@@ -20,7 +20,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from lq.daemon.api.body import LEAST_BYTES_PER_S
-from lq.daemon.api.call import Reply
+from lq.daemon.api.call import Reply, Send
 from lq.daemon.api.limits import Connections
 from lq.daemon.api.peer import credentials
 
@@ -71,18 +71,56 @@ class Answer(web.StreamResponse):
         if self._hold:
             await asyncio.sleep(HOLD_S)
         transport = self._writer.transport
+        await self._send(self._message, last=True)
+        if not self._keeps_alive and transport is not None and transport.can_write_eof():
+            # The peer sees the end at once, even while the rest of its body is thrown away.
+            transport.write_eof()
+
+    async def _send(self, data: bytes, *, last: bool = False) -> None:
+        """Returns once the bytes have left this process. Raises: ConnectionError."""
+        transport = self._writer.transport
         try:
             async with asyncio.timeout(self._patience_s):
-                await self._writer.write(self._message)
-                await self._writer.write_eof()
+                await self._writer.write(data)
+                if last:
+                    await self._writer.write_eof()
                 await self._writer.drain()
         except TimeoutError:
             if transport is not None:
                 transport.abort()  # closing would wait for the peer, too
             raise ConnectionAbortedError("the answer was not read in time") from None
-        if not self._keeps_alive and transport is not None and transport.can_write_eof():
-            # The peer sees the end at once, even while the rest of its body is thrown away.
-            transport.write_eof()
+
+
+class Stream(Answer):
+    """An answer without a length: its head, then part after part, each within a time.
+
+    It ends when what it is made of does, and at once when its reader has gone.
+    """
+
+    def __init__(
+        self,
+        message: bytes,
+        parts: Callable[[Send], Awaitable[None]],
+        *,
+        status: int,
+        patience_s: float,
+    ) -> None:
+        super().__init__(
+            message, status=status, keep_alive=False, hold=False, patience_s=patience_s
+        )
+        self._parts = parts
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        cast(Connection, request.protocol).streams = True
+        return await super().prepare(request)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        transport = self._writer.transport
+        await self._send(self._message)
+        await self._parts(self._send)
+        await self._writer.write_eof()
+        if transport is not None:
+            transport.close()
 
 
 class Printer:
@@ -98,7 +136,7 @@ class Printer:
 
     def answer(self, request: web.BaseRequest, reply: Reply, request_id: str, now: int) -> Answer:
         """The answer to a request. Shape: to HEAD, the head of what a GET would get."""
-        keep_alive = request.keep_alive and not reply.close
+        keep_alive = request.keep_alive and not reply.close and reply.stream is None
         head = self._head(reply, request_id, now)
         if not keep_alive:
             head += "Connection: close\r\n"
@@ -106,6 +144,8 @@ class Printer:
             head += "Connection: keep-alive\r\n"
         body = b"" if request.method == "HEAD" else reply.body
         message = b"%b\r\n%b" % (head.encode(), body)
+        if reply.stream is not None and request.method != "HEAD":
+            return Stream(message, reply.stream, status=reply.status, patience_s=self._patience_s)
         return Answer(
             message,
             status=reply.status,
@@ -126,9 +166,10 @@ class Printer:
             self._date = formatdate(self._second, usegmt=True)
         head = (
             f"{_STATUS_LINES[reply.status]}Server: lq\r\nContent-Type: {reply.content_type}\r\n"
-            f"Content-Length: {len(reply.body)}\r\nDate: {self._date}\r\n"
-            f"x-request-id: {request_id}\r\n"
+            f"Date: {self._date}\r\nx-request-id: {request_id}\r\n"
         )
+        if reply.stream is None:
+            head += f"Content-Length: {len(reply.body)}\r\n"
         for name, value in reply.headers:
             head += f"{name}: {value}\r\n"
         return head
@@ -162,7 +203,10 @@ class Server(web.Server):
 
 
 class Connection(web.RequestHandler):
-    """One connection. `peer` is the address at its other end, or the user and process there."""
+    """One connection. `peer` is the address at its other end, or the user and process there.
+
+    Shape: once it `streams`, nothing is done any more when its other end has gone.
+    """
 
     def __init__(self, server: Server) -> None:
         super().__init__(
@@ -172,6 +216,7 @@ class Connection(web.RequestHandler):
             **_OPTIONS,
         )
         self.peer = ""
+        self.streams = False
         self._server = server
         self._counted = False
 
@@ -220,6 +265,8 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         working = self._task_handler
+        if self.streams and working is not None:
+            working.cancel()  # nobody reads what it would still send
         super().connection_lost(exc)
         if working is None:
             self.leave()

@@ -85,6 +85,7 @@ class Claimed(Struct, frozen=True):
     queue: str
     runs: tuple[Run, ...]
     next_due_at: int | None
+    expired: tuple[Job, ...] = ()
 
 
 class Place(Struct, frozen=True):
@@ -255,8 +256,8 @@ class Store(Protocol):
         cancelled has not ended.
         """
 
-    async def expire(self, now: int, limit: int) -> tuple[int, int | None]:
-        """Fail up to `limit` waiting jobs past their expiry; how many, and the next expiry."""
+    async def expire(self, now: int, limit: int) -> tuple[tuple[Job, ...], int | None]:
+        """Fail up to `limit` waiting jobs past their expiry: the jobs, and the next expiry."""
 
     async def prune(self, finished_before: int, fired_before: int, limit: int) -> int:
         """Forget up to `limit` jobs finished before an instant, with their runs; how many.
@@ -338,6 +339,15 @@ class Store(Protocol):
 
         Shape: fewer than `limit` also where the payloads are more than memory should hold.
         """
+
+    async def running_first(self, patterns: Sequence[str], limit: int) -> list[Run]:
+        """The runs that began first, in queues that one of these shell patterns means.
+
+        Shape: no patterns mean all queues. Jobs have no payload.
+        """
+
+    async def schedules_next(self, patterns: Sequence[str], limit: int) -> list[Schedule]:
+        """The schedules that fire next, of such queues, without payloads."""
 
     async def next_schedule(self) -> int | None:
         """When the first schedule is due."""

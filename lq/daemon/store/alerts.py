@@ -23,10 +23,9 @@ def note_ends(tx: Transaction, ends: Iterable[tuple[Settlement, State]]) -> None
     _keep(tx, (tx.watch.ended(end, state) for end, state in ends))
 
 
-def note_expired(tx: Transaction, expired: Sequence[int], now: int) -> None:
-    """Keep notices of jobs that have expired, given by `seq`."""
-    found = tx.over("jobs_by_seq", [(seq,) for seq in expired])
-    _keep(tx, (_waited(rows.job(row), Happened.FAILED, now) for row in found))
+def note_expired(tx: Transaction, expired: Sequence[Job], now: int) -> None:
+    """Keep notices of jobs that have expired."""
+    _keep(tx, (_waited(job, Happened.FAILED, now) for job in expired))
 
 
 def note_missed(tx: Transaction, fired: Iterable[NewJob]) -> None:

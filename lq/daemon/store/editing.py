@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from lq.daemon.store import ResolvedEdit, alerts, rows
+from lq.daemon.store import ResolvedEdit, rows, running
 from lq.daemon.store.reading import find
 from lq.daemon.store.rows import Row
 from lq.daemon.store.transaction import Transaction, counted_as
@@ -122,16 +122,14 @@ def revive(tx: Transaction, ref: Ref, now: int) -> Job | Conflict | None:
     return _reread(tx, job)
 
 
-def expire(tx: Transaction, now: int, limit: int) -> tuple[int, int | None]:
-    """Fail waiting jobs past their expiry; how many, and when the next one expires."""
+def expire(tx: Transaction, now: int, limit: int) -> tuple[tuple[Job, ...], int | None]:
+    """Fail waiting jobs past their expiry: the jobs, and when the next one expires."""
     expired = tx.listed("expired_jobs", now=now, limit=limit)
-    tx.over("expire_jobs", [(seq, now) for seq, _, _ in expired])
     for _, queue, failures in expired:
         tx.move(queue, counted_as(State.PENDING, failures), "failed")
-    if expired and tx.watch:
-        alerts.note_expired(tx, [seq for seq, _, _ in expired], now)
+    jobs = running.fail_expired(tx, [seq for seq, _, _ in expired], now)
     row = tx.one("next_expiry")
-    return len(expired), row[0] if row else None
+    return jobs, row[0] if row else None
 
 
 def prune(tx: Transaction, before: int, fired_before: int, limit: int) -> int:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 
-# On jobs, queues and tokens; on schedules; on alerts; on answers.
-_FILES = ("queries.sql", "schedules.sql", "alerts.sql", "answers.sql")
+# On jobs, queues and tokens; on schedules; on alerts; on answers; for a glance.
+_FILES = ("queries.sql", "schedules.sql", "alerts.sql", "answers.sql", "overview.sql")
 _ROWS = re.compile(r"VALUES :rows\((\d+)\)")
 # SQLite takes 32,766 parameters a statement; 64 rows of 20 stay far below, and beyond 64
 # rows the cost of a row no longer falls.

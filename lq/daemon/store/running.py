@@ -25,16 +25,17 @@ def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[C
     """
     if not tx.recovered:
         close_lost_runs(tx, now)
-    found: list[tuple[str, int | None, tuple[Run, ...]]] = []
+    found: list[tuple[str, int | None, tuple[Run, ...], tuple[Job, ...]]] = []
     for request in requests:
         queue = tx.known_queue(request.queue)
         runs: tuple[Run, ...] = ()
+        expired: tuple[Job, ...] = ()
         if queue is not None:
             due = tx.listed(
                 "due_jobs", queue=queue, now=now, limit=request.limit, inline=rows.INLINE_BYTES
             )
             due = [*takewhile(lambda row: not _held(row, now), due)]
-            _bury_expired(tx, queue, due, now)
+            expired = _bury_expired(tx, queue, due, now)
             runs = tuple(
                 Run(run_id := tx.new_run(), _claimed(tx, row, run_id), now)
                 for row in due
@@ -44,11 +45,13 @@ def claim(tx: Transaction, requests: Sequence[ClaimRequest], now: int) -> list[C
                 tx.move(queue, counted_as(State.PENDING, run.job.failures), "running")
             if runs and request.pace is not None:
                 tx.change("pace_queue", queue=queue, until=request.pace.after(len(runs), now))
-        found.append((request.queue, queue, runs))
-    started = [run for _, _, runs in found for run in runs]
+        found.append((request.queue, queue, runs, expired))
+    started = [run for _, _, runs, _ in found for run in runs]
     tx.over("start_jobs", [(run.job.seq, run.id) for run in started])
     tx.over("insert_runs", [(run.id, run.job.seq, run.job.attempt, now) for run in started])
-    return [Claimed(name, runs, _next_due(tx, queue)) for name, queue, runs in found]
+    return [
+        Claimed(name, runs, _next_due(tx, queue), expired) for name, queue, runs, expired in found
+    ]
 
 
 def _expired(row: list[Any], now: int) -> bool:
@@ -62,13 +65,22 @@ def _held(row: list[Any], now: int) -> bool:
     return held_until is not None and held_until > now and not _expired(row, now)
 
 
-def _bury_expired(tx: Transaction, queue: int, due: list[list[Any]], now: int) -> None:
+def _bury_expired(tx: Transaction, queue: int, due: list[list[Any]], now: int) -> tuple[Job, ...]:
     expired = [row for row in due if _expired(row, now)]
-    tx.over("expire_jobs", [(row[0], now) for row in expired])
     for row in expired:
         tx.move(queue, counted_as(State.PENDING, row[16]), "failed")
-    if expired and tx.watch:
-        alerts.note_expired(tx, [row[0] for row in expired], now)
+    return fail_expired(tx, [row[0] for row in expired], now)
+
+
+def fail_expired(tx: Transaction, expired: Sequence[int], now: int) -> tuple[Job, ...]:
+    """Fail waiting jobs, given by `seq`, as expired: the jobs as they are then."""
+    if not expired:
+        return ()
+    tx.over("expire_jobs", [(seq, now) for seq in expired])
+    jobs = tuple(rows.job(row) for row in tx.over("jobs_by_seq", [(seq,) for seq in expired]))
+    if tx.watch:
+        alerts.note_expired(tx, jobs, now)
+    return jobs
 
 
 def _claimed(tx: Transaction, row: list[Any], run_id: int) -> Job:

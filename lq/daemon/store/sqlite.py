@@ -27,6 +27,7 @@ from lq.daemon.store import (
     alerts,
     answers,
     editing,
+    overview,
     pushing,
     queues,
     reading,
@@ -155,7 +156,7 @@ class SqliteStore:
     async def revive(self, ref: Ref, now: int) -> Job | None:
         return await self._do(editing.revive, ref, now)
 
-    async def expire(self, now: int, limit: int) -> tuple[int, int | None]:
+    async def expire(self, now: int, limit: int) -> tuple[tuple[Job, ...], int | None]:
         return await self._do(editing.expire, now, limit)
 
     async def prune(self, finished_before: int, fired_before: int, limit: int) -> int:
@@ -232,6 +233,12 @@ class SqliteStore:
 
     async def due_schedules(self, now: int, limit: int) -> list[Schedule]:
         return await self._ask(schedules.due, now, limit)
+
+    async def running_first(self, patterns: Sequence[str], limit: int) -> list[Run]:
+        return await self._ask(overview.running, patterns, limit)
+
+    async def schedules_next(self, patterns: Sequence[str], limit: int) -> list[Schedule]:
+        return await self._ask(overview.next_schedules, patterns, limit)
 
     async def next_schedule(self) -> int | None:
         return await self._ask(schedules.next_due)

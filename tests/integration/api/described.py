@@ -15,6 +15,8 @@ from lq.daemon.api.router import Router, parted
 from lq.errors import RequestError
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(document(ROUTES, OPEN_PATHS)))
+STREAM = "text/event-stream"
+"""What has no end, and so is looked at by test_events alone."""
 _ROUTER = Router(ROUTES)
 _AUTHORITY = re.compile("^[a-z]+://[^/?]*")
 _SHARED = DOCUMENT["components"]["responses"]
@@ -30,7 +32,7 @@ def check(method: str, target: str, status: int, content_type: str, body: bytes)
     assert str(status) in answers, f"{method} {target} is not said to answer {status}"
     content = _resolved(answers[str(status)])["content"]
     assert content_type in content, f"{method} {target} is not said to answer {content_type}"
-    if method != "HEAD":
+    if method != "HEAD" and content_type != STREAM:
         validator = _validator(content[content_type]["schema"]["$ref"])
         validator.validate(json.loads(body))
 

@@ -39,7 +39,7 @@ class Connection:
     """One connection, kept open between exchanges."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
+        self.reader = reader
         self._writer = writer
 
     async def send(self, raw: bytes) -> None:
@@ -49,18 +49,25 @@ class Connection:
     async def receive(self, *, to_head: bool = False) -> Answer:
         """One answer, as long as its Content-Length says."""
         async with asyncio.timeout(GIVE_UP_S):
-            head = await self._reader.readuntil(b"\r\n\r\n")
-            status_line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
-            headers = {n.lower(): v for n, _, v in (line.partition(": ") for line in lines)}
-            length = 0 if to_head else int(headers.get("content-length", 0))
-            body = await self._reader.readexactly(length)
-        return Answer(int(status_line.split(" ")[1]), headers, body)
+            answer = await self.head()
+            return answer._replace(body=b"" if to_head else await self.body(answer))
+
+    async def head(self) -> Answer:
+        """An answer without its body, which follows."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        status_line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+        headers = {n.lower(): v for n, _, v in (line.partition(": ") for line in lines)}
+        return Answer(int(status_line.split(" ")[1]), headers, b"")
+
+    async def body(self, head: Answer) -> bytes:
+        """The body, as long as its head says."""
+        return await self.reader.readexactly(int(head.headers.get("content-length", 0)))
 
     async def ended(self) -> bool:
         """Whether the other side closes now, having sent nothing more."""
         async with asyncio.timeout(GIVE_UP_S):
             try:
-                return await self._reader.read() == b""
+                return await self.reader.read() == b""
             except ConnectionResetError:  # it has closed before it had read all that was sent
                 return True
 

@@ -25,6 +25,7 @@ from lq.wire.decode import (
 )
 from lq.wire.decode_schedule import CRON_QUERY, SCHEDULE_EDIT_HEADERS, SCHEDULE_HEADERS
 from lq.wire.describe import Field
+from lq.wire.events import EVENTS_QUERY
 from lq.wire.reading import Known, Refusing
 
 from .described import DOCUMENT
@@ -45,6 +46,7 @@ TEXTS: dict[str, tuple[Known[Any], tuple[Field, ...]]] = {
     "history": (HISTORY_QUERY, describe.HISTORY),
     "cron": (CRON_QUERY, describe.CRON),
     "pause": (pause_query(0), describe.PAUSE),
+    "events": (EVENTS_QUERY, describe.EVENTS),
 }
 MEMBERS: dict[str, tuple[Known[Any], tuple[Field, ...]]] = {
     "queue": (queue_members(0), describe.SETTINGS),

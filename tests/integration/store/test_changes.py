@@ -31,6 +31,7 @@ from tests.support.jobs import (
     assert_counts,
     bury,
     claim,
+    expire,
     fail,
     new_job,
     push_running,
@@ -308,8 +309,8 @@ async def test_expire_fails_what_waits_past_its_expiry(store: Store) -> None:
     staying = await store.push(new_job(expires_at=START + 11))
     forever = await store.push(new_job())
     running = await push_running(store, expires_at=START + 10)
-    assert await store.expire(START + 9, 100) == (0, START + 10)
-    assert await store.expire(START + 10, 100) == (1, START + 11)
+    assert await expire(store, START + 9, 100) == (0, START + 10)
+    assert await expire(store, START + 10, 100) == (1, START + 11)
     expired = await get(store, expiring.job)
     assert (expired.state, expired.finished_at) == (State.FAILED, START + 10)
     assert expired.error is not None
@@ -322,7 +323,7 @@ async def test_expire_fails_what_waits_past_its_expiry(store: Store) -> None:
 async def test_expire_says_what_the_last_attempt_said(store: Store) -> None:
     run = await push_running(store, expires_at=START + 10)
     await store.settle(fail(run))
-    assert await store.expire(START + 10, 1) == (1, None)
+    assert await expire(store, START + 10, 1) == (1, None)
     expired = await get(store, run.job)
     assert expired.error == "expired; last attempt: status 500"
     assert (expired.failures, expired.last_status) == (1, 500)
@@ -332,7 +333,7 @@ async def test_expire_says_what_the_last_attempt_said(store: Store) -> None:
 async def test_expire_in_steps(store: Store) -> None:
     await asyncio.gather(*(store.push(new_job(expires_at=START + n)) for n in range(10)))
     left = []
-    while (step := await store.expire(START + 8, 4))[0]:
+    while (step := await expire(store, START + 8, 4))[0]:
         left.append(step)
         await assert_counts(store)
     assert left == [(4, START + 4), (4, START + 8), (1, START + 9)]

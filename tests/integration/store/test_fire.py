@@ -27,6 +27,7 @@ from tests.support.jobs import (
     all_of,
     assert_counts,
     claim,
+    expire,
     fail,
     new_fire,
     new_job,
@@ -284,7 +285,7 @@ async def test_a_skipped_job_goes_to_history_at_once(store: Store) -> None:
     assert job.payload == new.payload
     assert await store.attempts(ById(job.id)) == []
     assert await claim(store) == []
-    assert await store.expire(START + 2, 10) == (0, None)
+    assert await expire(store, START + 2, 10) == (0, None)
     await assert_counts(store)
     revived = await store.revive(ById(job.id), START + 3)
     assert revived is not None

@@ -394,8 +394,9 @@ class Verbs(RuleBasedStateMachine):
     def expire(self, limit: int) -> None:
         expiring = [job for job in self.known.values() if job.may("edit") and job.expires_at]
         over = sorted(job.expires_at or 0 for job in expiring if self.expired(job))
-        number, next_at = self.do(self.store.expire(self.now, limit))
-        assert number == len(over[:limit])
+        failed, next_at = self.do(self.store.expire(self.now, limit))
+        assert len(failed) == len(over[:limit])
+        assert {job.state for job in failed} <= {State.FAILED}
         for job in expiring:
             found = self.do(self.store.get(ById(job.new.id)))
             assert found is not None
