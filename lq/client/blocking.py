@@ -161,7 +161,7 @@ class Client:
         Shape: those of a queue, of states ("RETRY,FAILED") or verbs ("fail,bury"), of a key, label
         or schedule (an id). A connection that is lost is made anew, and goes on where it was; where
         the daemon has forgotten what came between, the `verb` is "missed". `after` is the `eventId`
-        of an earlier event, `watch` is told why a connection is lost, and None when it is back.
+        of an earlier event. `watch` is told None of each connection, and why one is lost.
         Raises: Unreachable when no connection came about at first; ApiError when it is refused.
         """
         wanted = {"queue": queue, "state": state, "verb": verb, "key": key, "label": label}

@@ -31,7 +31,7 @@ _MOST = 1 << 20
 _END = (b"", b"\r")
 
 Watch = Callable[[LqError | None], None]
-"""Told of a connection that is lost, and why; and with None that there is another one."""
+"""Told None of each connection that is there, and why one is lost."""
 
 
 class Reader:
@@ -96,7 +96,7 @@ class Stream:
         self._connection: Connection | None = None
         self._flow = Flow(MEDIA_TYPE)
         self._has_begun = False
-        self._is_lost = False
+        self._is_there = False
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -179,11 +179,11 @@ class Stream:
         yield from self._connection.send(head, until)
 
     def _tell(self, error: LqError | None) -> None:
-        """Tell whoever watches, once for each time that the connection is lost or there again."""
-        is_lost = error is not None
-        if self._watch is not None and self._has_begun and is_lost != self._is_lost:
+        """Tell whoever watches, once for each time that a connection is there or lost."""
+        is_there = error is None
+        if self._watch is not None and is_there != self._is_there:
             self._watch(error)
-        self._is_lost = is_lost
+        self._is_there = is_there
 
 
 def _refusal(answer: Answer, where: str) -> LqError:

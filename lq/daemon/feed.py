@@ -68,6 +68,11 @@ class Feed:
         self.ended = False
 
     @property
+    def readers(self) -> int:
+        """How many read just now."""
+        return self._readers
+
+    @property
     def subscribers(self) -> int:
         """How many read over TCP just now."""
         return self._counted
