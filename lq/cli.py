@@ -22,7 +22,7 @@ from lq.errors import LqError
 COMMANDS = (
     *("serve", "push", "run", "items", "why", "history", "schedules", "cron", "apply", "reload"),
     *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
-    *("drain", "doctor", "version"),
+    *("tail", "top", "drain", "doctor", "version"),
 )
 GROUPS = (
     *("items", "schedules", "queues", "scriptlets", "alerts", "tokens", "secret"),

@@ -394,11 +394,14 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def out_json(value: object) -> None:
-    """Print JSON; control characters stay escaped, whatever a handler put into a string."""
+def out_json(value: object, indent: int | None = 2) -> None:
+    """Print JSON, on one line if `indent` is None.
+
+    Control characters stay escaped, whatever a handler put into a string.
+    """
     from lq.render import UNSAFE
 
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
     out(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 

@@ -602,7 +602,8 @@ class Engine:
         task.add_done_callback(self._chores.discard)
 
     def _publish(self, verb: str, job: Job, outcome: PushOutcome | None = None) -> None:
-        self._events.moved(verb, job, self._clock.now(), outcome)
+        is_new = outcome is PushOutcome.CREATED  # and may have begun before this is told
+        self._events.moved(verb, job, job.created_at if is_new else self._clock.now(), outcome)
 
 
 def _found(answer: T | None, ref: Ref) -> T:

@@ -6,9 +6,12 @@ import fcntl
 import os
 import pty
 import re
+import select
+import signal
 import struct
 import subprocess
 import termios
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -81,6 +84,69 @@ def completions(program: str, words: str, environ: Mapping[str, str], cwd: Path)
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
+
+
+class Terminal:
+    """A command that goes on, on a terminal of its own: what it shows, and keys for it."""
+
+    def __init__(self, daemon: Daemon, *arguments: str, width: int = 120, **environ: str) -> None:
+        self._master, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+        self.before = termios.tcgetattr(terminal)
+        self._process = subprocess.Popen(
+            [LQ, *arguments],
+            cwd=daemon.folder,
+            env=daemon.environ | {"TERM": "xterm-256color"} | environ,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+        )
+        self._terminal = terminal  # kept open, so that its settings can be looked at in the end
+        self._seen = ""
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+        os.close(self._terminal)
+
+    def see(self, text: str) -> str:
+        """All that was shown up to this text, and since the last one that was waited for."""
+        deadline = time.monotonic() + PATIENCE_S
+        while text not in self._seen:
+            assert time.monotonic() < deadline, f"it never showed {text!r}: {self._seen[-4000:]!r}"
+            self._look()
+        before, found, self._seen = self._seen.partition(text)
+        return before + found
+
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def interrupt(self) -> None:
+        """Do what a terminal does at Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+
+    def wait(self) -> int:
+        """Its exit code. What it shows until then can be seen still."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (code := self._process.poll()) is None:
+            assert time.monotonic() < deadline, f"it goes on: {self._seen[-4000:]!r}"
+            self._look()
+        self._look()
+        return code
+
+    def _look(self) -> None:
+        """Take what it has shown, and wait a little if that is nothing."""
+        if select.select([self._master], [], [], 0.1)[0]:
+            self._seen += os.read(self._master, 65536).decode(errors="replace")
+
+    @property
+    def settings(self) -> list[object]:
+        """How the terminal is set."""
+        return list(termios.tcgetattr(self._terminal))
 
 
 def _read(master: int) -> list[bytes]:

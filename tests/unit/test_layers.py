@@ -39,7 +39,7 @@ LAYERS = (
     ("lq.daemon.breaker",),
     ("lq.daemon.notify",),
     ("lq.client", "lq.render"),
-    ("lq.render_schedules", "lq.sdk"),
+    ("lq.render_schedules", "lq.render_events", "lq.render_top", "lq.sdk"),
     ("lq.daemon.store", "lq.daemon.targets", "lq.daemon.endpoints", "lq.daemon.auth"),
     ("lq.daemon.lanes",),
     ("lq.daemon.waiting",),
@@ -71,6 +71,8 @@ FORBIDDEN = (
     ("lq.daemon", "lq.commands", "the daemon knows no command line"),
     ("lq.daemon", "lq.render", "the daemon draws no tables"),
     ("lq.daemon", "lq.render_schedules", "the daemon draws no tables"),
+    ("lq.daemon", "lq.render_events", "the daemon draws no tables"),
+    ("lq.daemon", "lq.render_top", "the daemon draws no tables"),
     ("lq.sdk", "lq.daemon", "handlers run without the daemon"),
     ("lq.sdk", "aiosqlite", "handlers run without the daemon"),
 )
