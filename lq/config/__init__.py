@@ -31,10 +31,10 @@ from lq.config.kinds import (
     METHOD,
     RATE,
     RETRY,
+    SIZE,
     TARGET,
     VALIDATE,
     Kind,
-    as_number,
     base_url_of,
     choice,
     duration,
@@ -42,7 +42,6 @@ from lq.config.kinds import (
     integer,
     listen_of,
     shown,
-    size_of,
     text_of,
     texts,
     why,
@@ -146,6 +145,7 @@ class Config(Struct, frozen=True, kw_only=True):
     public_url: str | None = None  # where handlers reach lq, to call back
     trusted_proxy: tuple[Network, ...] = ()  # whose X-Forwarded-For is believed
     max_payload: int = 1 << 20  # bytes
+    max_batch: int = 16 << 20  # bytes of a batch that is held in memory whole
     log_level: str = "info"
     tls: Tls = Tls()
     limits: Limits = Limits()
@@ -209,11 +209,8 @@ _TOP: Mapping[str, Kind] = {
     ),
     "data_dir": _PATH,
     "socket": _PATH,
-    "max_payload": Kind(
-        'a size from 1 byte to 256 MiB such as 65536, "512KiB" or "1MiB"',
-        size_of,
-        as_number,
-    ),
+    "max_payload": SIZE,
+    "max_batch": SIZE,
     "log_level": choice("debug", "info", "warning", "error"),
     "trusted_proxy": PROXIES,
     "public_url": Kind(

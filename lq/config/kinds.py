@@ -196,6 +196,9 @@ def as_truth(text: str) -> object:
 FLAG: Final = Kind("true or false", truth_of, as_truth)
 RATE: Final = Kind('a rate such as "10/s" or "100/min"', lambda value: parse_rate(text_of(value)))
 CONCURRENCY: Final = integer(1, 10_000)
+SIZE: Final = Kind(
+    'a size from 1 byte to 256 MiB such as 65536, "512KiB" or "1MiB"', size_of, as_number
+)
 ATTEMPT: Final = duration(1, DAY_MS, 'from 1ms to 24h, such as "30s"')
 VALIDATE: Final = choice("head", "none")
 TARGET: Final = Kind(

@@ -23,6 +23,7 @@ from lq.config import Config, differences
 from lq.config.changes import followed
 from lq.daemon import auth
 from lq.daemon.alerts import Alerts
+from lq.daemon.batches import Batches
 from lq.daemon.breaker import Breakers
 from lq.daemon.callbacks import Callbacks
 from lq.daemon.checkup import Examiner
@@ -125,6 +126,7 @@ class Engine:
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.max_payload = config.max_payload
+        self.max_batch = config.max_batch
         self.data_dir = config.data_dir
         self._config = config
         self._ring = ring
@@ -155,6 +157,16 @@ class Engine:
             firer=firer,
             entropy=entropy,
             gate=self._refuse_when_stopping,
+        )
+        self.batches = Batches(
+            store=store,
+            clock=clock,
+            resolver=resolver,
+            lanes=lanes,
+            scheduler=scheduler,
+            events=events,
+            gate=self._refuse_when_stopping,
+            writing=self._writing,
         )
         self._load_config = load_config
         self._prepare = prepare

@@ -1,20 +1,22 @@
 """The wire: HTTP headers and JSON <-> the nouns. The only package that knows HTTP field names.
 
 Owns: what a push, a PATCH, a filter and an admin request may say (`decode`, for schedules
-`decode_schedule`; `reading` is what they share), what a single field accepts (`fields`), and how
-items, queues, attempts, tokens and errors look as JSON (`encode`, for schedules
-`encode_schedule`; `parts` is what they share), what of them a queue does not show
-(`redaction`), what is told of what happens (`events`), and which requests are the same
-(`idempotency`). Never opens a socket, never asks
-for the time, never decides what is allowed.
+`decode_schedule`, for batches `batch`; `reading` is what they share), what a single field accepts
+(`fields`), and how items, queues, attempts, tokens and errors look as JSON (`encode`, for
+schedules `encode_schedule`, for batches `encode_batch`; `parts` is what they share), what of them
+a queue does not show (`redaction`), what is told of what happens (`events`), and which requests
+are the same (`idempotency`). Never opens a socket, never asks for the time, never decides what is
+allowed.
 
 Invariant: whatever the bytes, decoding ends in a record or in a ValidationError that names
 every field it refuses; encoding leaves absent members out and never writes null.
 """
 
+from lq.wire.batch import BatchReader
 from lq.wire.decode import (
     CallbackAnswer,
     TokenRequest,
+    decode_atomic,
     decode_complete,
     decode_deep,
     decode_dry,
@@ -56,6 +58,7 @@ from lq.wire.encode import (
     encode_queues,
 )
 from lq.wire.encode_checkup import encode_checkup
+from lq.wire.encode_batch import encode_batch
 from lq.wire.encode_daemon import (
     encode_alerts,
     encode_health,
@@ -100,6 +103,7 @@ __all__ = [
     "METHODS",
     "MISSED",
     "REDACTED",
+    "BatchReader",
     "CallbackAnswer",
     "CronQuery",
     "Hide",
@@ -110,6 +114,7 @@ __all__ = [
     "check_queue",
     "check_redaction",
     "check_schedule_key",
+    "decode_atomic",
     "decode_complete",
     "decode_cron",
     "decode_deep",
@@ -134,6 +139,7 @@ __all__ = [
     "digest_request",
     "encode_alerts",
     "encode_attempts",
+    "encode_batch",
     "encode_callback",
     "encode_cancelled",
     "encode_checkup",

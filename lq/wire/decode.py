@@ -82,6 +82,7 @@ HISTORY_QUERY: Final[Known[str]] = MappingProxyType(
         "to": ("to_at", fields.read_instant),
     }
 )
+ATOMIC_QUERY: Final[Known[str]] = MappingProxyType({"atomic": ("atomic", fields.read_flag)})
 DRY_QUERY: Final[Known[str]] = MappingProxyType({"dry": ("dry", fields.read_flag)})
 DEEP_QUERY: Final[Known[str]] = MappingProxyType({"deep": ("deep", fields.read_flag)})
 ROTATION_QUERY: Final[Known[str]] = MappingProxyType(
@@ -126,8 +127,8 @@ def decode_push(queue: str, headers: RawHeaders, payload: bytes) -> Push:
     """
     members, plain = read_headers(headers, PUSH_HEADERS)
     members["content_type"] = content_type_of(plain)
-    members |= _trace(plain)
-    return Push(queue=queue, payload=payload, **_placed(members))
+    members |= read_trace(plain)
+    return Push(queue=queue, payload=payload, **placed(members))
 
 
 def decode_complete(headers: RawHeaders, body: bytes) -> CallbackAnswer:
@@ -157,22 +158,22 @@ def decode_edit(headers: RawHeaders, body: bytes) -> Edit:
     members, plain = read_headers(headers, EDIT_HEADERS)
     if body:
         members |= {"payload": body, "content_type": content_type_of(plain)}
-    return Edit(**_placed(members))
+    return Edit(**placed(members))
 
 
 def queue_members(now: int) -> Known[object]:
     """What a PATCH of a queue may say."""
     return {
-        "target": ("target", _or_none(_in_text(fields.read_target))),
-        "method": ("method", _or_none(_in_text(fields.read_method))),
+        "target": ("target", _or_none(in_text(fields.read_target))),
+        "method": ("method", _or_none(in_text(fields.read_method))),
         "headers": ("headers", _or_none(fields.headers_of)),
         "concurrency": ("concurrency", _or_none(fields.concurrency_of)),
         "retry": ("retry", _or_none(fields.retry_of)),
         "timeout": ("timeout_ms", _or_none(fields.timeout_of)),
         "paused": ("paused", fields.truth_of),
-        "pausedUntil": ("paused_until", _or_none(_in_text(_future(now)))),
+        "pausedUntil": ("paused_until", _or_none(in_text(_future(now)))),
         "pauseReason": ("pause_reason", _or_none(fields.reason_of)),
-        "rate": ("rate", _or_none(_in_text(parse_rate))),
+        "rate": ("rate", _or_none(in_text(parse_rate))),
         "burst": ("burst", _or_none(fields.burst_of)),
         "fifo": ("fifo", _or_none(fields.truth_of)),
     }
@@ -184,7 +185,7 @@ def token_members(now: int) -> Known[object]:
         "name": ("name", fields.token_name_of),
         "scopes": ("scopes", fields.scopes_of),
         "queues": ("queues", fields.patterns_of),
-        "expires": ("expires_at", _or_none(_in_text(_future(now)))),
+        "expires": ("expires_at", _or_none(in_text(_future(now)))),
     }
 
 
@@ -243,6 +244,11 @@ def decode_deep(query: str) -> bool:
     return bool(read_query(query, DEEP_QUERY).get("deep"))
 
 
+def decode_atomic(query: str) -> bool:
+    """Read `?atomic=1`. Raises: ValidationError."""
+    return bool(read_query(query, ATOMIC_QUERY).get("atomic"))
+
+
 def decode_dry(query: str) -> bool:
     """Read `?dry=1`. Raises: ValidationError."""
     return bool(read_query(query, DRY_QUERY).get("dry"))
@@ -284,6 +290,9 @@ def decode_overview(query: str) -> int:
 
 
 def _placed(members: dict[str, Any]) -> dict[str, Any]:
+
+
+def placed(members: dict[str, Any]) -> dict[str, Any]:
     """Resolve what can be said in two ways: an instant wins over a delay, an expiry says which."""
     if "on_at" in members:
         members.pop("delay_ms", None)
@@ -293,7 +302,7 @@ def _placed(members: dict[str, Any]) -> dict[str, Any]:
     return members
 
 
-def _trace(plain: Mapping[bytes, bytes]) -> dict[str, str]:
+def read_trace(plain: Mapping[bytes, bytes]) -> dict[str, str]:
     """The W3C trace context; a malformed one is to be ignored, says its specification."""
     traceparent = header_text(plain.get(b"traceparent", b""))
     if not _TRACEPARENT.match(traceparent) or not fields.is_sendable(traceparent):
@@ -305,7 +314,8 @@ def _trace(plain: Mapping[bytes, bytes]) -> dict[str, str]:
     return trace
 
 
-def _in_text(read: Callable[[str], object]) -> Reader[object]:
+def in_text(read: Callable[[str], object]) -> Reader[object]:
+    """What reads a member of a JSON object that has to be a string."""
     return lambda value: read(fields.text_of(value))
 
 

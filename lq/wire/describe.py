@@ -16,7 +16,10 @@ from lq.event import VERBS
 from lq.model import Completion, IfExists, Misfire, Overlap, Scope
 from lq.rate import MAX_COUNT
 from lq.wire import fields
+from lq.wire.batch import BATCH_HEADERS
+from lq.wire.batch import ENTRY as ENTRY_MEMBERS
 from lq.wire.decode import (
+    ATOMIC_QUERY,
     DEEP_QUERY,
     DRY_QUERY,
     EDIT_HEADERS,
@@ -42,6 +45,7 @@ from lq.wire.decode_schedule import (
     TIMES_QUERY,
 )
 from lq.wire.encode import ANSWERS as ITEM_ANSWERS
+from lq.wire.encode_batch import ANSWERS as BATCH_ANSWERS
 from lq.wire.encode_checkup import ANSWERS as CHECKUP_ANSWERS
 from lq.wire.encode_daemon import ANSWERS as DAEMON_ANSWERS
 from lq.wire.encode_overview import ANSWERS as OVERVIEW_ANSWERS
@@ -183,6 +187,45 @@ _ITEM: Final[Mapping[str, Form]] = {
         "response",
     ),
 }
+_ENTRY: Final[Mapping[str, Form]] = {
+    "payload": Form(
+        "the payload: JSON, kept as it is written; where contentType is not JSON, text",
+        {},
+        {"n": 1},
+    ),
+    "payloadBase64": Form("the payload as bytes, in its place", {"type": "string"}, "aGk="),
+    "contentType": Form(
+        "the type of the payload (default: application/json with a payload)", _text(), "text/plain"
+    ),
+    "target": _TARGET,
+    "key": _ITEM["x-lq-key"],
+    "delay": Form(_ITEM["x-lq-delay"].about, {"anyOf": [_DELAY, {"type": "number"}]}, "5m"),
+    "on": Form(
+        "when: an instant; the past means now, and it wins over delay",
+        _INSTANT,
+        "2026-12-01T09:00:00+01:00",
+    ),
+    "headers": _CALL_HEADERS,
+    "method": _METHOD,
+    "retry": Form(
+        _RETRIES.about,
+        {"anyOf": [_RETRY, {"type": "integer", "minimum": 0, "maximum": 100}]},
+        8,
+    ),
+    "timeout": _TIMEOUT,
+    "ifExists": _ITEM["x-lq-if-exists"],
+    "expires": _ITEM["x-lq-expires"],
+    "labels": Form(
+        f"up to {fields.MAX_LABELS} words of up to {fields.MAX_LABEL_BYTES} bytes, to search by",
+        {"type": "array", "items": _text()},
+        ["import", "eu"],
+    ),
+    "label": _ITEM["x-lq-label"],
+    "validate": _ITEM["x-lq-validate"],
+    "completion": _ITEM["x-lq-completion"],
+    "traceparent": Form("W3C trace context; a malformed one is ignored", {"type": "string"}, None),
+    "tracestate": Form("W3C trace context, with a traceparent", {"type": "string"}, None),
+}
 _CALLBACK: Final[Mapping[str, Form]] = {
     "x-lq-retry": Form(
         "whether another attempt may follow (default: yes)", _words("yes", "no"), "no"
@@ -242,6 +285,9 @@ _PARAMETERS: Final[Mapping[str, Form]] = {
     "tz": Form("an IANA time zone (default: UTC)", _text(), "Europe/Berlin"),
     "until": Form(f"when it ends: {_FUTURE}", _EITHER, _SOON),
     "reason": _REASON,
+    "atomic": Form(
+        "store all entries or none (default: 0)", _words("1", "0", "true", "false"), "1"
+    ),
     "deep": Form(
         "compare each index with its table, too, which takes long (default: 0)",
         _words("1", "0", "true", "false"),
@@ -413,6 +459,9 @@ OVERVIEW: Final = _described(
         )
     },
 )
+ATOMIC: Final = _described(ATOMIC_QUERY, _PARAMETERS)
+BATCH: Final = (*_described(BATCH_HEADERS, _ITEM), _REPEATED, *_TRACE)
+ENTRY: Final = _described(ENTRY_MEMBERS, _ENTRY)
 DRY: Final = _described(DRY_QUERY, _PARAMETERS)
 LOGS: Final = _described(LOG_QUERY, _PARAMETERS)
 ROTATION: Final = _described(ROTATION_QUERY, _PARAMETERS)
@@ -446,6 +495,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
     **ITEM_ANSWERS,
     **WHY_ANSWERS,
     **CHECKUP_ANSWERS,
+    **BATCH_ANSWERS,
     **SCHEDULE_ANSWERS,
     **DAEMON_ANSWERS,
     **EVENT_ANSWERS,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from msgspec import Raw, Struct
 
 from lq.backoff import format_retry
+from lq.batch import Result
 from lq.errors import RequestError, ValidationError
 from lq.model import (
     Attempt,
@@ -24,6 +25,7 @@ from lq.model import (
 )
 from lq.rate import format_rate
 from lq.when import format_duration, format_instant
+from lq.wire.encode_batch import BatchResult, Issue, batch_results
 from lq.wire.parts import (
     InstantText,
     StateWord,
@@ -164,24 +166,18 @@ class _Cancelled(Struct):
     cancelled: int
 
 
-class _Issue(Struct):
-    """One thing wrong with one field. Shape: the SDK wants both words, and the path as an array."""
-
-    validation: str
-    code: str
-    path: tuple[str]
-    message: str
-
-
 class _Error(Struct, kw_only=True, omit_defaults=True):
+    """Why a request was refused. Shape: a batch that was cut short has `results` until then."""
+
     type: str
     message: str
-    issues: Sequence[_Issue] = ()
+    issues: Sequence[Issue] = ()
     hint: str | None = None
     title: str
     status: int
     detail: str
     instance: str
+    results: Sequence[BatchResult] = ()
 
 
 ANSWERS: Final[Mapping[str, Any]] = {
@@ -286,22 +282,24 @@ def _unfinished(data: bytes) -> int:
     return 0
 
 
-def encode_error(error: RequestError, request_id: str) -> bytes:
+def encode_error(error: RequestError, request_id: str, results: Sequence[Result] = ()) -> bytes:
     """The one error object, which is a problem detail (RFC 9457), too.
 
-    Shape: the SDK reads `type`, `message` and, for VALIDATION_ERROR only, `issues`.
+    Shape: the SDK reads `type`, `message` and, for VALIDATION_ERROR only, `issues`. `results` are
+    those of a batch that the error has cut short.
     """
     issues = error.issues if isinstance(error, ValidationError) else ()
     return to_json(
         _Error(
             type=error.type,
             message=error.message,
-            issues=tuple(_Issue(i.code, i.code, (i.path,), i.message) for i in issues),
+            issues=tuple(Issue(i.code, i.code, (i.path,), i.message) for i in issues),
             hint=error.hint,
             title=error.title,
             status=error.status,
             detail=error.message,
             instance=request_id,
+            results=tuple(batch_results(results)),
         )
     )
 

@@ -7,7 +7,7 @@ raises ValueError with one sentence that says what is accepted; the caller names
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeGuard
 
@@ -415,26 +415,39 @@ def _kind(value: object) -> str:
 
 def read_json(raw: bytes) -> object:
     """Strict JSON: UTF-8, each member once, no NaN, no half characters, at most 32 deep."""
+    return json_of(raw, integer)
+
+
+def json_of(raw: bytes, read_integer: Callable[[str], object]) -> object:
+    """The same where integers may be longer than in what is read for itself."""
     import json
 
     try:
         text = raw.decode()
     except UnicodeDecodeError:
         raise ValueError("expected JSON in UTF-8") from None
+    check_depth(text)
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_members, parse_constant=_refuse, parse_int=read_integer
+        )
+    except json.JSONDecodeError as error:
+        raise ValueError(f"expected JSON: {error.msg} at character {error.pos + 1}") from None
+    # Only an escape can say half of a pair in UTF-8.
+    if "\\u" in text and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+        raise ValueError("expected whole characters, got half of a surrogate pair")
+    return value
+
+
+def check_depth(text: str) -> None:
+    """Refuse JSON that is nested too deep, before it is parsed."""
+    if text.count("[") + text.count("{") <= MAX_JSON_DEPTH:
+        return
     depth = 0
     for piece in _JSON_PIECE.finditer(text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(piece[0], 0)
         if depth > MAX_JSON_DEPTH:
             raise ValueError(f"expected JSON at most {MAX_JSON_DEPTH} levels deep")
-    try:
-        value = json.loads(
-            text, object_pairs_hook=_members, parse_constant=_refuse, parse_int=_integer
-        )
-    except json.JSONDecodeError as error:
-        raise ValueError(f"expected JSON: {error.msg} at character {error.pos + 1}") from None
-    if _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
-        raise ValueError("expected whole characters, got half of a surrogate pair")
-    return value
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -450,7 +463,8 @@ def _refuse(constant: str) -> object:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _integer(digits: str) -> int:
+def integer(digits: str) -> int:
+    """A number that is read for itself."""
     if len(digits) > 20:
         raise ValueError(f"the number {shown(digits)} is too long")
     return int(digits)

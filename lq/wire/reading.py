@@ -52,7 +52,7 @@ def read_document(body: bytes, known: Known[Any]) -> dict[str, Any]:
     if not isinstance(value, dict):
         names = ", ".join(sorted(known))
         raise ValidationError.of("body", f"expected a JSON object with members of {names}")
-    return _read_members(value.items(), known)
+    return read_members(value.items(), known)
 
 
 def read_query(query: str, known: Known[str]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def read_query(query: str, known: Known[str]) -> dict[str, Any]:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError:
         raise ValidationError.of("query", "expected name=value pairs in UTF-8") from None
-    return _read_members(pairs, known)
+    return read_members(pairs, known)
 
 
 class Refusing:
@@ -103,7 +103,8 @@ def content_type_of(plain: Mapping[bytes, bytes]) -> str | None:
     return text
 
 
-def _read_members(pairs: Iterable[tuple[str, Any]], known: Known[Any]) -> dict[str, Any]:
+def read_members(pairs: Iterable[tuple[str, Any]], known: Known[Any]) -> dict[str, Any]:
+    """Read names and values. Raises: ValidationError."""
     members: dict[str, Any] = {}
     issues: list[Issue] = []
     for name, value in pairs:

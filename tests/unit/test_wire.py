@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from lq import wire
-from lq.errors import ValidationError
+from lq.batch import Entry
+from lq.errors import PayloadTooLarge, ValidationError
 from lq.model import Completion, IfExists, Push, RetryPolicy
 
 NOW = 1_794_990_400_123  # 2026-11-18T08:26:40.123Z
@@ -344,3 +347,59 @@ def test_whatever_the_bytes_a_push_is_read_or_refused(
         texts = [pushed.key, pushed.target, pushed.content_type, pushed.traceparent]
         texts += [pushed.tracestate, *pushed.labels, *pushed.headers, *pushed.headers.values()]
         assert all(text.encode() for text in texts if text), "what is no UTF-8 cannot be stored"
+
+
+# A batch
+
+
+def entries(*parts: bytes, most: int = 100) -> list[Entry]:
+    reader = wire.BatchReader("q", [(b"Content-Type", b"application/x-ndjson")], most)
+    return [entry for part in parts for entry in reader.feed(part)] + [*reader.end()]
+
+
+@given(
+    st.lists(st.one_of(st.binary(max_size=9), st.just(b'{"payload": "a"}'))),
+    st.lists(st.integers(0, 60)),
+)
+def test_lines_are_the_same_however_they_come(lines: list[bytes], cuts: list[int]) -> None:
+    body = b"\n".join(lines)
+    edges = [0, *sorted(cuts), len(body)]
+    parts = [body[start:end] for start, end in pairwise(edges)]
+    cut, whole = entries(*parts), entries(body)
+    assert [told(entry) for entry in cut] == [told(entry) for entry in whole]
+    numbers = [n for n, line in enumerate(body.split(b"\n"), 1) if line.strip()]
+    assert [entry.line for entry in whole] == numbers
+
+
+def told(entry: Entry) -> object:
+    push = entry.push
+    return entry.line, push if isinstance(push, Push) else push.args
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_line_without_an_end_takes_no_memory(size: int) -> None:
+    reader = wire.BatchReader("q", [(b"content-type", b"application/jsonl; a=b")], 10)
+    endless = b"x" * size
+    for _ in range(200_000 // size):
+        assert list(reader.feed(endless)) == []
+    [refused, good] = reader.feed(b"\n{}\n")
+    assert (refused.line, good.line) == (1, 2)
+    assert isinstance(refused.push, PayloadTooLarge)
+    assert good.push == Push(queue="q", payload=b"")
+
+
+@given(st.lists(st.sampled_from(["{}", "5", '"a,]"', "[1, [2]]", '{"a": "]"}']), max_size=6))
+def test_an_array_is_cut_where_its_elements_end(elements: list[str]) -> None:
+    for array in (f"[{', '.join(elements)}]", f" [ {' , '.join(elements)}\n] "):
+        reader = wire.BatchReader("q", [], 100)
+        assert len([*reader.whole(array.encode())]) == len(elements)
+
+
+@given(st.binary(max_size=60))
+@example(b"[")
+@example(b"[" * 60)
+@example(b'[{"payload": 1e999}]')
+def test_no_body_of_a_batch_is_too_odd_to_refuse(body: bytes) -> None:
+    reader = wire.BatchReader("q", [], 100)
+    with contextlib.suppress(ValidationError):
+        assert len([*reader.whole(body)]) == len(json.loads(body))

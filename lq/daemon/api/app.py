@@ -25,6 +25,7 @@ from lq.clock import Clock
 from lq.config import Limits, Network
 from lq.daemon.api import (
     alerts,
+    batch,
     callbacks,
     checkup,
     draining,
@@ -68,7 +69,7 @@ OPEN_PATHS: Final = frozenset(
 
 ROUTES: Final = openapi.describing(
     (
-        *(*items.ROUTES, *schedules.ROUTES, *queues.ROUTES),
+        *(*batch.ROUTES, *items.ROUTES, *schedules.ROUTES, *queues.ROUTES),
         *(*callbacks.ROUTES, *scriptlets.ROUTES, *alerts.ROUTES),
         *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES, *checkup.ROUTES, *events.ROUTES),
     ),
@@ -231,6 +232,7 @@ class Api:
             data_dir=self._data_dir,
             body_timeout_s=self._body_timeout_s,
             under_way=self._under_way,
+            request_id=request_id,
             query=query,
         )
         await self._authorise(call, route, parts, mark + query)

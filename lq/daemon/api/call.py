@@ -7,7 +7,7 @@ in the queue that the path names; `app` sees to that.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lq.clock import Clock
-from lq.daemon.api.body import read_body
+from lq.daemon.api.body import read_body, read_parts
 from lq.daemon.auth import allows
 from lq.daemon.engine import Engine
 from lq.errors import Forbidden, NotFound
@@ -63,6 +63,7 @@ class Call(Struct, kw_only=True):
     data_dir: str | None
     body_timeout_s: float
     under_way: set[bytes]
+    request_id: str = ""
     query: str = ""
     queue: str = ""
     key: str = ""
@@ -164,6 +165,15 @@ class Call(Struct, kw_only=True):
         """The body, opaque bytes. Raises: PayloadTooLarge, RequestTimeout, ValidationError."""
         hint = "keep what is large elsewhere and push where it is (max_payload sets the limit)"
         return await read_body(self.request, self.engine.max_payload, self.body_timeout_s, hint)
+
+    async def batch(self) -> bytes:
+        """A batch that is held in memory whole. Raises: as `payload`."""
+        hint = "push in smaller batches, or a stream of lines (max_batch sets the limit)"
+        return await read_body(self.request, self.engine.max_batch, self.body_timeout_s, hint)
+
+    def parts(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes. Raises: RequestTimeout, ValidationError."""
+        return read_parts(self.request, self.body_timeout_s)
 
     async def document(self) -> bytes:
         """The JSON body of an admin request. Raises: as `payload`."""

@@ -33,7 +33,7 @@ async def push(call: Call) -> Reply:
         call.require_scriptlet(wanted.target, call.queue)
         return await call.engine.push(wanted, asked)
 
-    pushed = await once(call, ("push", call.queue), call.engine.pushed_before, act)
+    pushed = await once(call, ("push", call.queue), call.engine.pushed_before, act, call.payload)
     created = pushed.outcome is PushOutcome.CREATED
     location = ("Location", f"/api/v1/items/{pushed.job.id}")
     shown = wire.encode_pushed(pushed, call.engine.redactions)

@@ -24,8 +24,9 @@ async def once(
     path: tuple[str, ...],
     before: Callable[[Idempotency], Awaitable[T | None]],
     act: Callable[[bytes, Idempotency | None], Awaitable[T]],
+    read: Callable[[], Awaitable[bytes]],
 ) -> T:
-    """Read the payload and act on it; of a repetition, what the first request has come to.
+    """Read the body and act on it; of a repetition, what the first request has come to.
 
     Shape: `path` is what is asked. `act` does nothing if the same was asked before, and returns
     what `before` finds that it came to. What was refused has come to nothing.
@@ -33,10 +34,10 @@ async def once(
     """
     given = call.request.headers.getall(wire.IDEMPOTENCY_KEY, ())
     if not given:
-        return await act(await call.payload(), None)
+        return await act(await read(), None)
     key = _digest(call.principal, wire.read_idempotency_key(given))
     with _under_way(call.under_way, key):
-        payload = await call.payload()
+        payload = await read()
         request = wire.digest_request(path, call.request.raw_headers, payload)
         asked = Idempotency(key, request, call.now)
         try:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from msgspec.json import schema_components
 
 from lq import __version__
+from lq.batch import MAX_ENTRIES
 from lq.daemon.api.call import Call, Reply
 from lq.daemon.api.router import Operation, Route
 from lq.errors import (
@@ -32,6 +33,7 @@ from lq.errors import (
     ValidationError,
 )
 from lq.wire import describe
+from lq.wire.batch import LINE_TYPES
 from lq.wire.describe import Field
 
 Json = dict[str, Any]
@@ -163,6 +165,14 @@ def _operation(route: Route, operation: Operation, names: Sequence[str], *, is_o
             "required": True,
             "content": {"application/json": {"schema": _object(operation.document)}},
         }
+    elif operation.entries:
+        entry = _object(operation.entries)
+        many = {"type": "array", "maxItems": MAX_ENTRIES, "items": entry}
+        described["requestBody"] = {
+            "required": True,
+            "description": "The entries, as an array, or as lines of JSON.",
+            "content": {"application/json": {"schema": many}, LINE_TYPES[0]: {"schema": {}}},
+        }
     return described
 
 
@@ -203,7 +213,7 @@ def _statuses(route: Route, operation: Operation, *, is_open: bool) -> set[int]:
         refusals.append(Unauthorized)
     if route.scopes:
         refusals.append(Forbidden)
-    if operation.payload or operation.document:
+    if operation.payload or operation.document or operation.entries:
         refusals += [PayloadTooLarge, RequestTimeout]
     if route.method != "GET":
         refusals.append(StorageFull)

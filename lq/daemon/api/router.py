@@ -28,7 +28,8 @@ class Operation(NamedTuple):
 
     Shape: `answers` names what `wire` encodes by the status that it goes out with; `refusals` are
     those that neither scopes nor body explain; what is answered may be a `stream` of it. The body
-    is a `payload`, any bytes, or a JSON `document` with these members, or there is none.
+    is a `payload`, any bytes, or a JSON `document` with these members, or a batch of `entries`
+    with these, or there is none.
     """
 
     summary: str
@@ -39,6 +40,7 @@ class Operation(NamedTuple):
     document: tuple[Field, ...] = ()
     payload: bool = False
     stream: bool = False
+    entries: tuple[Field, ...] = ()
 
 
 class Route(NamedTuple):

@@ -42,7 +42,8 @@ async def create(call: Call) -> Reply:
 
         return await call.engine.schedules.create_once(wanted, allowed, asked)
 
-    made = await once(call, ("schedule",), call.engine.schedules.made_before, act)
+    before = call.engine.schedules.made_before
+    made = await once(call, ("schedule",), before, act, call.payload)
     status = 201 if made.outcome is PushOutcome.CREATED else 200
     location = ("Location", f"{_SCHEDULES}/{made.schedule.id}")
     return Reply(

@@ -22,6 +22,7 @@ from typing import Final, Protocol
 from msgspec import UNSET, Struct, UnsetType
 
 from lq.alerts import Line, Notice, Standing, Watch
+from lq.batch import Batched, NewBatch
 from lq.model import (
     Accepted,
     Attempt,
@@ -179,6 +180,17 @@ class Store(Protocol):
         """
 
     async def pushed_before(self, asked: Idempotency) -> Pushed | None:
+        """What the same request has pushed before. Raises: IdempotencyMismatch."""
+
+    def push_batch(self, batch: NewBatch) -> asyncio.Future[Batched]:
+        """Push many jobs of one queue in one transaction, one after the other; none is claimed.
+
+        Shape: a result for each entry. With an `idempotency` that was carried out before nothing is
+        done: the results are those of then. A future, as of a push. Raises: IdempotencyMismatch;
+        ValidationError when it is atomic and one of its entries is refused.
+        """
+
+    async def batched_before(self, asked: Idempotency) -> Batched | None:
         """What the same request has pushed before. Raises: IdempotencyMismatch."""
 
     async def claim(self, wanted: Wanted) -> list[Claimed]:

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from lq.batch import Batched
 from lq.daemon.store.reading import Fetch
 from lq.daemon.store.rows import NO_HEADERS
 from lq.daemon.store.transaction import Transaction
@@ -20,7 +21,8 @@ from lq.errors import IdempotencyMismatch
 from lq.model import Idempotency, MadeSchedule, Pushed
 from lq.when import DAY_MS
 
-Answer = TypeVar("Answer", Pushed, MadeSchedule)
+Kept = Pushed | MadeSchedule | Batched
+Answer = TypeVar("Answer", Pushed, MadeSchedule, Batched)
 
 _KEPT_MS: Final = DAY_MS
 
@@ -40,7 +42,7 @@ def known(fetch: Fetch, asked: Idempotency, kind: type[Answer]) -> Answer | None
     return msgspec.json.decode(text, type=kind)
 
 
-def keep(tx: Transaction, asked: Idempotency, answer: Pushed | MadeSchedule) -> None:
+def keep(tx: Transaction, asked: Idempotency, answer: Kept) -> None:
     """Keep the answer for repetitions of the request."""
     text = msgspec.json.encode(_bare(answer), enc_hook=dict).decode()  # headers are a view
     tx.change("keep_answer", key=asked.key, request=asked.request, at=asked.at, answer=text)
@@ -54,10 +56,12 @@ def forget(tx: Transaction, now: int, limit: int) -> int:
     return len(old)
 
 
-def _bare(answer: Pushed | MadeSchedule) -> Pushed | MadeSchedule:
+def _bare(answer: Kept) -> Kept:
     if isinstance(answer, Pushed):
         job = replace(answer.job, payload=None, headers=NO_HEADERS)
         return Pushed(job, answer.outcome, repeats=True)
+    if isinstance(answer, Batched):
+        return replace(answer, repeats=True)
     spec = answer.schedule.spec
     push = replace(spec.push, payload=b"", headers=NO_HEADERS)
     schedule = replace(answer.schedule, spec=replace(spec, push=push))

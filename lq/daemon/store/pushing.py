@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from lq.daemon.store import answers, rows
 from lq.daemon.store.transaction import Transaction, counted_as
@@ -21,6 +21,7 @@ from lq.model import (
 )
 
 Result = Pushed | KeyExists | IdempotencyMismatch
+_PENDING: Final = State.PENDING.value
 
 
 def push(tx: Transaction, jobs: Sequence[NewJob]) -> list[Result]:
@@ -48,16 +49,10 @@ class Batch:
 
     def add(self, new: NewJob, queue: int, *, claim: bool) -> Pushed:
         """Take a job in; it is claimed if that was asked for, or cancelled if it is skipped."""
-        seq = self._tx.new_job()
         run_id = self._tx.new_run() if claim and _may_start(new) else None
+        seq = self._tx.new_job()
         job = _stored(new, seq, run_id)
-        row = (
-            seq, new.id, queue, new.key, job.state.value, new.created_at, new.not_before,
-            new.due_at, new.expires_at, _expires_ms(new), new.target, new.method,
-            rows.headers_text(new.headers), new.content_type, rows.retry_text(new.retry),
-            new.timeout_ms, rows.labels_text(new.labels), new.validate, new.traceparent,
-            new.tracestate, run_id, new.completion is Completion.CALLBACK,
-        )  # fmt: skip
+        row = _row(new, seq, queue, job.state.value, run_id)
         if new.firing is None and new.skipped is None:
             self._jobs.append(row)
         else:
@@ -69,12 +64,29 @@ class Batch:
         self._runs.append((run_id, seq, 1, new.created_at))
         return Pushed(job, PushOutcome.CREATED, Run(run_id, job, new.created_at))
 
+    def add_waiting(self, new: NewJob, queue: int) -> None:
+        """Take in a job that waits, and of which no record is wanted; its count is not moved."""
+        seq = self._tx.new_job()
+        self._jobs.append(_row(new, seq, queue, _PENDING, None))
+        self._payloads.append((seq, new.payload))
+
     def insert(self) -> None:
         """Store all of them."""
         self._tx.over("insert_jobs", self._jobs)
         self._tx.over("insert_fired_jobs", self._fired_jobs)
         self._tx.over("insert_payloads", self._payloads)
         self._tx.over("insert_runs", self._runs)
+
+
+def _row(new: NewJob, seq: int, queue: int, state: str, run_id: int | None) -> tuple[Any, ...]:
+    """The columns of insert_jobs."""
+    return (
+        seq, new.id, queue, new.key, state, new.created_at, new.not_before,
+        new.due_at, new.expires_at, _expires_ms(new), new.target, new.method,
+        rows.headers_text(new.headers), new.content_type, rows.retry_text(new.retry),
+        new.timeout_ms, rows.labels_text(new.labels), new.validate, new.traceparent,
+        new.tracestate, run_id, new.completion is Completion.CALLBACK,
+    )  # fmt: skip
 
 
 def _push_once(tx: Transaction, batch: Batch, new: NewJob, asked: Idempotency) -> Result:
@@ -93,7 +105,7 @@ def _push_once(tx: Transaction, batch: Batch, new: NewJob, asked: Idempotency) -
 
 def _push(tx: Transaction, batch: Batch, new: NewJob) -> Pushed | KeyExists:
     if new.key is not None:
-        return _push_keyed(tx, new, new.key)
+        return push_keyed(tx, new, new.key)
     return batch.add(new, tx.queue(new.queue, new.created_at), claim=new.claim)
 
 
@@ -104,7 +116,8 @@ def _may_start(new: NewJob) -> bool:
     return new.due_at <= now and alive and new.skipped is None
 
 
-def _push_keyed(tx: Transaction, new: NewJob, key: str) -> Pushed | KeyExists:
+def push_keyed(tx: Transaction, new: NewJob, key: str) -> Pushed | KeyExists:
+    """Push a job with a key: what waits under it decides, with `if_exists`, what that does."""
     queue = tx.queue(new.queue, new.created_at)
     row = tx.one("waiting_by_key", queue=queue, key=key)
     waiting = None if row is None else rows.job(row)

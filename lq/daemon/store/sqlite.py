@@ -1,7 +1,7 @@
 """The Store on one SQLite file: each verb handed to the writer, or asked of the reader.
 
-The verbs themselves are in pushing, running, editing, queues, schedules and reading; this file
-only says which of them write, and in which order those of one commit are done.
+The verbs themselves are in pushing, batching, running, editing, queues, schedules and reading;
+this file only says which of them write, and in which order those of one commit are done.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lq.alerts import Notice, Watch
+from lq.batch import Batched, NewBatch
 from lq.daemon.store import (
     AlertBook,
     Claimed,
@@ -26,6 +27,7 @@ from lq.daemon.store import (
     Wanted,
     alerts,
     answers,
+    batching,
     editing,
     overview,
     pushing,
@@ -107,6 +109,12 @@ class SqliteStore:
 
     async def pushed_before(self, asked: Idempotency) -> Pushed | None:
         return await self._ask(answers.known, asked, Pushed)
+
+    def push_batch(self, batch: NewBatch) -> asyncio.Future[Batched]:
+        return self.database.write("other", partial(batching.push_batch, batch=batch))
+
+    async def batched_before(self, asked: Idempotency) -> Batched | None:
+        return await self._ask(answers.known, asked, Batched)
 
     async def claim(self, wanted: Wanted) -> list[Claimed]:
         claimed: list[Claimed] = await self.database.write("claim", Late(wanted))

@@ -7,7 +7,8 @@ numbers, and the counts to book before the commit. Lives on SQLite's thread only
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -117,6 +118,20 @@ class Transaction:
         self._queue_ids.clear()
         self.recovered = False
         self.noticed = False
+
+    @contextmanager
+    def savepoint(self) -> Iterator[Callable[[], None]]:
+        """A part of the transaction that can be taken back, by calling what it gives."""
+        moves = {queue: dict(counts) for queue, counts in self._moves.items()}
+        queue_ids = dict(self._queue_ids)
+        self._connection.execute("SAVEPOINT part")
+
+        def take_back() -> None:
+            self._connection.execute("ROLLBACK TO part")
+            self._moves, self._queue_ids = moves, queue_ids
+
+        yield take_back
+        self._connection.execute("RELEASE part")
 
     def move(self, queue: int, old: str | None, new: str | None, number: int = 1) -> None:
         """Note that jobs of a queue went from one count to another (None: from or to nowhere)."""

@@ -14,6 +14,7 @@ from lq.daemon.api.app import ROUTES
 from lq.daemon.api.openapi import template
 from lq.model import Scope
 from lq.wire import describe
+from lq.wire.batch import BATCH_HEADERS, ENTRY
 from lq.wire.decode import (
     EDIT_HEADERS,
     HISTORY_QUERY,
@@ -39,6 +40,7 @@ OPERATIONS = [
 ]
 TEXTS: dict[str, tuple[Known[Any], tuple[Field, ...]]] = {
     "push": (PUSH_HEADERS, describe.PUSH),
+    "batch": (BATCH_HEADERS, describe.BATCH),
     "edit": (EDIT_HEADERS, describe.EDIT),
     "schedule": (SCHEDULE_HEADERS, describe.SCHEDULE),
     "schedule edit": (SCHEDULE_EDIT_HEADERS, describe.SCHEDULE_EDIT),
@@ -49,6 +51,7 @@ TEXTS: dict[str, tuple[Known[Any], tuple[Field, ...]]] = {
     "events": (EVENTS_QUERY, describe.EVENTS),
 }
 MEMBERS: dict[str, tuple[Known[Any], tuple[Field, ...]]] = {
+    "entry": (ENTRY, describe.ENTRY),
     "queue": (queue_members(0), describe.SETTINGS),
     "token": (token_members(0), describe.TOKEN),
 }

@@ -36,6 +36,12 @@ SELECT r.*, p.body, (SELECT expires_ms FROM jobs WHERE seq = r.seq)
 FROM job_rows r JOIN payloads p ON p.job_seq = r.seq
 WHERE r.queue_id = :queue AND r.key = :key AND r.state = 'PENDING';
 
+-- name: waiting_keys
+-- Which of many keys wait in a queue.
+SELECT k.value FROM json_each(:keys) k
+WHERE EXISTS (SELECT 1 FROM jobs j
+              WHERE j.queue_id = :queue AND j.key = k.value AND j.state = 'PENDING');
+
 -- name: key_called
 -- Whether a job with this key is called, be that still wanted or not.
 SELECT 1 FROM jobs WHERE queue_id = :queue AND key = :key AND run_id IS NOT NULL;
