@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from lq.client.batch import in_batches, options_from, results_from
 from lq.client.servers import Server, UnixServer, find_server
 from lq.client.session import CHUNK, Dial, Effects, Operation, Pause, Receive, Send, Session, Socket
 from lq.client.stream import Stream, Watch
@@ -90,6 +91,7 @@ class AsyncClient:
         return self._session.server.where
 
     push = _verb(Verbs.push)
+    push_batch = _verb(Verbs.push_batch)
     item = _verb(Verbs.item)
     find = _verb(Verbs.find)
     cancel = _verb(Verbs.cancel)
@@ -140,6 +142,20 @@ class AsyncClient:
     healthz = _verb(Verbs.healthz)
     ready = _verb(Verbs.ready)
     openapi = _verb(Verbs.openapi)
+
+    async def push_many(
+        self, queue: str, entries: Iterable[Mapping[str, Any]], **options: Any
+    ) -> AsyncIterator[Json]:
+        """Add any number of items, in batches: a result for each entry, as they are stored.
+
+        Shape: entries and options as of `push_batch`; only a batch of them is held in memory.
+        """
+        start = 0
+        for lines in in_batches(entries):
+            answer = await self.push_batch(queue, lines, **options_from(start, options))
+            for result in results_from(start, answer):
+                yield result
+            start += len(answer["results"])
 
     async def pages(
         self, listing: Callable[..., Awaitable[Json]], **wanted: Any

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from lq.client.batch import in_batches, options_from, results_from
 from lq.client.servers import Server, UnixServer, find_server
 from lq.client.session import CHUNK, Dial, Effects, Operation, Pause, Receive, Send, Session, Socket
 from lq.client.stream import Stream, Watch
@@ -81,6 +82,7 @@ class Client:
         return self._session.server.where
 
     push = _verb(Verbs.push)
+    push_batch = _verb(Verbs.push_batch)
     item = _verb(Verbs.item)
     find = _verb(Verbs.find)
     cancel = _verb(Verbs.cancel)
@@ -131,6 +133,19 @@ class Client:
     healthz = _verb(Verbs.healthz)
     ready = _verb(Verbs.ready)
     openapi = _verb(Verbs.openapi)
+
+    def push_many(
+        self, queue: str, entries: Iterable[Mapping[str, Any]], **options: Any
+    ) -> Iterator[Json]:
+        """Add any number of items, in batches: a result for each entry, as they are stored.
+
+        Shape: entries and options as of `push_batch`; only a batch of them is held in memory.
+        """
+        start = 0
+        for lines in in_batches(entries):
+            answer = self.push_batch(queue, lines, **options_from(start, options))
+            yield from results_from(start, answer)
+            start += len(answer["results"])
 
     def pages(self, listing: Callable[..., Json], **wanted: Any) -> Iterator[Json]:
         """Go through all entries of a listing, as in `pages(client.history, queue="mail")`.

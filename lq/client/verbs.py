@@ -8,12 +8,14 @@ It imports neither asyncio nor msgspec nor rich, because `lq push` waits for it.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Unpack
 from urllib.parse import quote, urlencode
 
+from lq.client.batch import LINES, lines_of
 from lq.client.errors import ApiError, NotFoundError
 from lq.client.options import (
     LEFT_OUT,
@@ -85,6 +87,29 @@ class Verbs:
         body = payload_of(payload, json, headers)
         path = f"{API}{_queue(queue)}/items"
         return _make(path, headers, body, idempotency_key)
+
+    def push_batch(
+        self,
+        queue: str,
+        entries: bytes | Iterable[Mapping[str, Any]],
+        *,
+        atomic: bool = False,
+        idempotency_key: str | None = LEFT_OUT,
+        **options: Unpack[PushOptions],
+    ) -> Plan[Json]:
+        """Add up to 10,000 items in one request: `results`, one for each entry, and counts.
+
+        Shape: each entry has the arguments of a push (`json` or `payload`, and options) as a dict;
+        bytes are lines of JSON as the API takes them. `options` are for entries that do not say
+        otherwise. A bad entry costs only itself, unless it is `atomic`. Keys are as of a push.
+        """
+        if options.get("content_type") is not None:
+            raise ValidationError.of("content_type", "is for each entry to say")
+        headers = _new_headers(options) | {"Content-Type": LINES}
+        path = f"{API}{_queue(queue)}/items/batch{_query({'atomic': 1 if atomic else None})}"
+        # Under a key it is done whole or not at all, so that no result is lost with an answer.
+        key = os.urandom(16).hex() if idempotency_key is LEFT_OUT else idempotency_key
+        return _make(path, headers, lines_of(entries), key)
 
     def item(self, ref: Ref) -> Plan[Json]:
         """Show an item with its payload; by key only while it is unprocessed."""

@@ -8,7 +8,7 @@ Invariant: what does not fit the type is refused before anything leaves the app.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, Unpack, get_args, overload
@@ -16,6 +16,7 @@ from typing import TypeVar as _TypeVar
 from urllib.parse import quote
 
 from lq.client import ApiError, ByKey
+from lq.client.options import LEFT_OUT
 from lq.errors import LqError
 from lq.sdk import settings
 from lq.sdk.calling import UNKNOWN, read_handler
@@ -170,6 +171,26 @@ class Queue(Generic[T]):
         sent, told = self._push(payload, options)
         return self._daemon.client().push(self.name, sent, **told)
 
+    async def push_many(
+        self, payloads: Iterable[T], **options: Unpack[PushOptions]
+    ) -> AsyncIterator[Json]:
+        """Add a job for each payload, in batches: `index`, and `id` and `outcome` or `error`.
+
+        Shape: `options` are for all of them, so that there is no `key`. Raises: as `push`, but for
+        a payload that lq refuses, whose result says so.
+        """
+        once, entries = self._entries(payloads, options)
+        client = self._daemon.async_client()
+        async for result in client.push_many(self.name, entries, idempotency_key=once):
+            yield result
+
+    def push_many_sync(
+        self, payloads: Iterable[T], **options: Unpack[PushOptions]
+    ) -> Iterator[Json]:
+        """`push_many` for code that is not async."""
+        once, entries = self._entries(payloads, options)
+        return self._daemon.client().push_many(self.name, entries, idempotency_key=once)
+
     async def cancel(self, item_id: str | None = None, *, key: str | None = None) -> Json | None:
         """End an unprocessed item by its id or key; None when there is none."""
         return await _found(self._daemon.async_client().cancel(self._ref(item_id, key)))
@@ -189,6 +210,21 @@ class Queue(Generic[T]):
     def _push(self, payload: T, options: PushOptions) -> tuple[bytes, dict[str, Any]]:
         sent, told = self.request(payload, written(options, PushOptions), options.get("key"))
         return sent, trace() | told
+
+    def _entries(
+        self, payloads: Iterable[T], options: PushOptions
+    ) -> tuple[Any, Iterator[dict[str, Any]]]:
+        """The idempotency key of a batch, if one is given, and its entries."""
+        if options.get("key") is not None:
+            raise TypeError("a key is of one job; push it by itself")
+        once = options.pop("idempotency_key", None) or LEFT_OUT
+
+        def entries() -> Iterator[dict[str, Any]]:
+            for payload in payloads:
+                sent, told = self._push(payload, options)
+                yield {"payload": sent, **told}
+
+        return once, entries()
 
     def request(
         self, payload: T, options: Mapping[str, Any], identity: str | None

@@ -186,6 +186,52 @@ async def test_pages_go_through_all(daemon: Daemon, home: Home) -> None:
     assert await asyncio.to_thread(blocking) == found
 
 
+async def test_a_batch_has_a_result_for_each_entry(daemon: Daemon, home: Home) -> None:
+    entries: Any = [
+        {"json": {"a": 1}, "key": "a", "delay_ms": 60_000, "headers": {"x-a": "b"}},
+        {"payload": b"\x00\xff", "content_type": "a/b", "labels": ["a", "b"], "retry": 2},
+        {"json": None, "if_exists": "nonsense"},
+        {"payload": b"", "labels": []},
+    ]
+    options: Any = {"target": home.handler.url("/"), "delay": "1h"}
+    async with AsyncClient(socket=home.config.socket) as client:
+        answer = await client.push_batch("q", entries, **options)
+        assert [r["status"] for r in answer["results"]] == [201, 201, 400, 201]
+        found = [await client.item(r["id"]) for r in answer["results"] if "id" in r]
+        with pytest.raises(ApiError, match="line 3: ifExists"):
+            await client.push_batch("q", entries, atomic=True, **options)
+        with pytest.raises(ValidationError, match="entry 1: json"):
+            await client.push_batch("q", [{}, {"json": float("nan")}])
+        with pytest.raises(ValidationError, match="is for each entry"):
+            await client.push_batch("q", [], content_type="a/b")
+        same = [await client.push_batch("q", [{}], idempotency_key="a b", **options) for _ in "ab"]
+    assert [(f.get("payload"), f.get("payloadType")) for f in found] == [
+        ({"a": 1}, "application/json"), ("AP8=", "a/b"), (None, None),
+    ]  # fmt: skip
+    assert (found[0]["key"], found[0]["headers"], found[1]["labels"]) == (
+        "a",
+        {"x-a": "b"},
+        ["a", "b"],
+    )
+    assert same[0] == same[1]
+
+
+async def test_any_number_is_pushed_in_batches(daemon: Daemon, home: Home) -> None:
+    options = {"target": home.handler.url("/"), "delay": "1h", "idempotency_key": "once"}
+    entries = [{"json": n} for n in range(2500)]
+    async with AsyncClient(socket=home.config.socket) as client:
+        first = [one async for one in client.push_many("q", iter(entries), **options)]
+        assert [one["index"] for one in first] == [*range(2500)]
+        assert {one["outcome"] for one in first} == {"created"}
+
+        def blocking() -> list[Any]:
+            with Client(socket=home.config.socket) as client:
+                return list(client.push_many("q", iter(entries), **options))
+
+        assert await asyncio.to_thread(blocking) == first
+        assert (await client.queue("q"))["pending"] == 2500
+
+
 # Servers that break off
 
 OK = {"id": "job_1", "ok": True}

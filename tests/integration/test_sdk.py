@@ -78,6 +78,35 @@ async def test_a_payload_of_any_kind_arrives_as_it_was(beside: Beside, payload: 
     assert got == [payload]
 
 
+async def test_many_payloads_arrive_one_by_one(beside: Beside) -> None:
+    queue = Queue[Welcome]("q", path="/q", encrypt=True, encryption_key="ab" * 32)
+    got: list[int] = []
+
+    @queue.handler
+    async def handle(job: Job[Welcome]) -> None:
+        got.append(job.payload["age"])
+
+    people: list[Welcome] = [{"name": "Ada", "age": age} for age in range(1200)]
+    async with serving(queue) as url:
+        options: Any = {"target": f"{url}/q", "labels": ["a"]}
+        results = [one async for one in queue.push_many(people, **options)]
+        assert [one["index"] for one in results] == [*range(1200)]
+        assert (await beside.ended(results[-1]))["labels"] == ["a"]
+        for result in results:
+            await beside.ended(result)
+    assert sorted(got) == [*range(1200)]
+
+    def blocking() -> list[dict[str, Any]]:
+        return list(queue.push_many_sync(people[:2], delay="1h", idempotency_key="x", **options))
+
+    first = await asyncio.to_thread(blocking)
+    assert [one["outcome"] for one in first] == ["created", "created"]
+    with pytest.raises(TypeError, match="of one job"):
+        queue.push_many_sync(people, key="a")
+    with pytest.raises(PayloadError):
+        list(queue.push_many_sync([{"name": 5}], **options))  # type: ignore[typeddict-item]  # it is refused
+
+
 async def test_without_a_payload_an_empty_body_is_sent(beside: Beside) -> None:
     queue = Queue("q", path="/q")
 
