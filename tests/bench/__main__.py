@@ -23,7 +23,7 @@ from rich.table import Table
 
 from lq.daemon.store.sqlite import open_store
 from lq.model import NewJob, RetryPolicy
-from tests.bench import quirrel
+from tests.bench import batch, quirrel
 from tests.bench.load import Arrivals, Handler, send_all
 from tests.bench.peers import BODY
 from tests.bench.processes import Daemon, free_port, lq, peer
@@ -296,6 +296,7 @@ def fsync_ms() -> float:
 
 BENCHES: dict[str, Callable[[Report], Awaitable[None]]] = {
     "push": push,
+    "batch": batch.compare,
     "dispatch": dispatch,
     "latency": latency,
     "memory": memory,
