@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -104,6 +104,17 @@ def push(
         str | None,
         typer.Option(metavar="KEY", help="The same push with it again within a day does nothing."),
     ] = None,
+    from_jsonl: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help='Push each line of a file, as of a batch, or of stdin ("-"); again, it goes on.',
+        ),
+    ] = None,
+    failures: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where lines that failed go; else beside that file."),
+    ] = None,
     no_validate: Annotated[
         bool, typer.Option("--no-validate", help="Call it even if it never proved the secret.")
     ] = False,
@@ -115,27 +126,41 @@ def push(
 
     With a terminal it says what was pushed and for when, otherwise it prints the bare id.
     """
+    options: dict[str, Any] = {
+        "target": target,
+        "delay_ms": delay,
+        "on": on,
+        "headers": read_headers(header or []),
+        "method": method,
+        "retry": retry,
+        "timeout_ms": timeout,
+        "expires": expires,
+        "labels": label,
+        "if_exists": if_exists,
+        "validate": False if no_validate else None,
+        "completion": completion,
+    }
+    waiting = wait or wait_timeout is not None
+    if from_jsonl is not None:
+        refuse_single(
+            data=data, key=key, content_type=content_type, idempotency_key=idempotency_key
+        )
+        if waiting:
+            raise typer.BadParameter("is for a single item", param_hint="--wait")
+        from lq.commands.push_file import push_file
+
+        wanted = {name: value for name, value in options.items() if value not in (None, {})}
+        push_file(client, queue, from_jsonl, wanted, failures=failures, as_json=as_json)
+        return
     payload = read_payload(data)
     item = client.push(
         queue,
         payload,
         idempotency_key=idempotency_key,  # not one of its own: each costs the daemon a row
         content_type=content_type or recognised_type(payload),
-        target=target,
         key=key,
-        delay_ms=delay,
-        on=on,
-        headers=read_headers(header or []),
-        method=method,
-        retry=retry,
-        timeout_ms=timeout,
-        expires=expires,
-        labels=label,
-        if_exists=if_exists,
-        validate=not no_validate,
-        completion=completion,
+        **options,
     )
-    waiting = wait or wait_timeout is not None
     if not (as_json and waiting):
         show_pushed(item, as_json=as_json)
     if item.get("expires", "~") <= item.get("nextAttempt", ""):  # instants sort as text
@@ -143,6 +168,14 @@ def push(
     if waiting:
         final = follow(client, item["id"], wait_timeout)
         show_outcome(final, as_json=as_json)
+
+
+def refuse_single(**given: str | None) -> None:
+    """Refuse options that say something of a single item, beside a file of many."""
+    for name, value in given.items():
+        if value:
+            hint = f"--{name.replace('_', '-')}"
+            raise typer.BadParameter("is for a single item: each line has its own", param_hint=hint)
 
 
 def read_payload(data: str) -> bytes:
