@@ -16,13 +16,13 @@ from typing import Final
 
 from lq.batch import Batched, Entry, NewBatch, Result, refuse_whole, refused
 from lq.clock import Clock
-from lq.daemon.events import Event, Events
+from lq.daemon.events import Events
 from lq.daemon.lanes import Lanes
 from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler
 from lq.daemon.store import Store
 from lq.errors import RequestError
-from lq.model import Idempotency, NewJob, Push, State
+from lq.model import Idempotency, NewJob, Push
 
 _TURN: Final = 500
 """Entries that are resolved before others get their turn: a few milliseconds."""
@@ -98,23 +98,19 @@ class Batches:
         if future.cancelled() or future.exception() or future.result().repeats:
             return
         stored = [
-            (new, result.id)
+            (new, result)
             for (new, _), result in zip(batch.entries, future.result().results, strict=True)
             if isinstance(new, NewJob) and result.id is not None
         ]
         if not stored:
             return
         now = self._clock.now()
-        if self._events.wanted:
-            for new, job_id in stored:
-                self._publish(new, job_id, now)
+        for new, result in stored:
+            if result.id is not None and result.outcome is not None:
+                self._events.pushed(new, result.id, now, result.outcome)
         # What was kept is due when it was: to be told earlier costs a look and no more.
         first_due_at = min(new.due_at for new, _ in stored)
         self._lanes.expect(stored[0][0].queue, first_due_at, now)
         expiries = [new.expires_at for new, _ in stored if new.expires_at is not None]
         if expiries:
             self._scheduler.expect_expiry(min(expiries))
-
-    def _publish(self, new: NewJob, job_id: str, now: int) -> None:
-        event = Event(verb="push", job_id=job_id, queue=new.queue, state=State.PENDING, at=now)
-        self._events.publish(event)

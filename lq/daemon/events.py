@@ -13,7 +13,7 @@ from typing import Protocol
 
 from lq.daemon.throughput import Throughputs
 from lq.event import Event
-from lq.model import Job, PushOutcome, Settlement, State
+from lq.model import Job, NewJob, PushOutcome, Settlement, State
 
 __all__ = ["Event", "Events", "Sink", "Subscription", "moved", "settled"]
 
@@ -33,6 +33,21 @@ def moved(verb: str, job: Job, at: int, outcome: PushOutcome | None = None) -> E
         attempt=job.attempt if verb == "claim" else None,
         due_at=job.due_at if job.state is State.PENDING else None,
         error=None if job.state is State.RUNNING else job.error,
+        outcome=outcome,
+    )
+
+
+def _pushed(new: NewJob, job_id: str, at: int, outcome: PushOutcome) -> Event:
+    """A job that was pushed among many, as it was asked for."""
+    return Event(
+        verb="push",
+        queue=new.queue,
+        at=at,
+        job_id=job_id,
+        state=State.PENDING,
+        key=new.key,
+        labels=new.labels,
+        due_at=new.due_at,
         outcome=outcome,
     )
 
@@ -123,6 +138,15 @@ class Events:
             self._count(job.queue, verb)
         if self._sinks:
             self.publish(moved(verb, job, at, outcome))
+
+    def pushed(self, new: NewJob, job_id: str, at: int, outcome: PushOutcome) -> None:
+        """Count a push of many, and tell of it; one that was kept is none."""
+        if outcome is PushOutcome.KEPT:
+            return
+        if outcome is PushOutcome.CREATED:
+            self._count(new.queue, "push")
+        if self._sinks:
+            self.publish(_pushed(new, job_id, at, outcome))
 
     def settled(self, verb: str, state: State, end: Settlement) -> None:
         """Count the end of a run, and tell of it."""

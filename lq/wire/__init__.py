@@ -57,8 +57,8 @@ from lq.wire.encode import (
     encode_queue,
     encode_queues,
 )
-from lq.wire.encode_checkup import encode_checkup
 from lq.wire.encode_batch import encode_batch
+from lq.wire.encode_checkup import encode_checkup
 from lq.wire.encode_daemon import (
     encode_alerts,
     encode_health,

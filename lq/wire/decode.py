@@ -289,9 +289,6 @@ def decode_overview(query: str) -> int:
     return int(read_query(query, OVERVIEW_QUERY).get("limit", 10))
 
 
-def _placed(members: dict[str, Any]) -> dict[str, Any]:
-
-
 def placed(members: dict[str, Any]) -> dict[str, Any]:
     """Resolve what can be said in two ways: an instant wins over a delay, an expiry says which."""
     if "on_at" in members:
