@@ -22,7 +22,7 @@ from lq.errors import LqError
 COMMANDS = (
     *("serve", "push", "run", "items", "why", "history", "schedules", "cron", "apply", "reload"),
     *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
-    *("tail", "top", "drain", "doctor", "version"),
+    *("tail", "top", "drain", "backup", "restore", "release", "doctor", "version"),
 )
 GROUPS = (
     *("items", "schedules", "queues", "scriptlets", "alerts", "tokens", "secret"),

@@ -424,6 +424,31 @@ class Verbs:
         """Show `queues` with rates, up to `limit` each of what is `running` and of `schedules`."""
         return _ask("GET", f"{API}/overview{_query({'limit': limit})}")
 
+    def begin_backup(self) -> Plan[Json]:
+        """Have the daemon begin to make a backup of this moment."""
+        return _ask("POST", f"{API}/backup")
+
+    def backup(self, *, wait: str | None = None) -> Plan[Json]:
+        """How far the backup is; with `wait`, a duration up to 30s, once there is news."""
+        return _ask("GET", f"{API}/backup{_query({'wait': wait})}")
+
+    def backup_part(self, offset: int) -> Plan[Json]:
+        """Bytes of the backup from an offset on, as base64, and where to go on."""
+        return _ask("GET", f"{API}/backup/data{_query({'offset': offset})}")
+
+    def forget_backup(self) -> Plan[Json]:
+        """Have the daemon let go of the backup."""
+        return _ask("DELETE", f"{API}/backup")
+
+    def hold(self) -> Plan[Json]:
+        """Whether a restore holds everything back."""
+        return _ask("GET", f"{API}/hold")
+
+    def release(self, *, skip_missed: bool = False) -> Plan[Json]:
+        """Let everything start that a restore holds back."""
+        query = _query({"skip-missed": 1 if skip_missed else None})
+        return _ask("POST", f"{API}/release{query}")
+
     def info(self) -> Plan[Json]:
         """Tell the daemon's `version` and `now`, and to an admin its `dataDir` and `pid`."""
         return _ask("GET", f"{API}/info")

@@ -221,7 +221,9 @@ def examine_daemon(client: Client, config: Config | None) -> Iterator[Finding]:
     well = ready["status"] == "ok"
     reasons = "; ".join(ready.get("reasons", [ready["status"]]))
     text = f"it runs at {client.where}{'' if well else f', but is not ready: {reasons}'}"
-    yield Finding("daemon", text, None if well else "See what its log says.")
+    frozen = reasons.startswith("frozen")
+    cure = "`lq release` lets jobs start again." if frozen else "See what its log says."
+    yield Finding("daemon", text, None if well else cure)
     version = info["version"]
     same = version == __version__
     text = f"the daemon is lq {version}, this is lq {__version__}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from lq.client import Client, Json
+from lq.client import ApiError, Client, Json
 from lq.commands import common, push
 from lq.commands.common import AsJson, looking, now, out, out_json
 
@@ -39,6 +40,10 @@ def list_queues(client: Client, *, as_json: AsJson = False, quiet: NamesOnly = F
     from lq.render import queues_table
 
     common.show_listing(client.queues(), queues_table, as_json=as_json, quiet=quiet, name="name")
+    with suppress(ApiError):  # an older daemon knows of no hold
+        hold = client.hold()
+        if hold["held"]:
+            common.note(f"All are frozen since {hold['since']}: `lq release` lets them go on.")
 
 
 @app.command()

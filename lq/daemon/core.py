@@ -213,6 +213,7 @@ async def at_work(
         tasks.append(services.create_task(scheduler.run(), name="scheduler"))
         tasks.append(services.create_task(firer.run(), name="schedules"))
         tasks.append(services.create_task(alerts.run(), name="alerts"))
+        tasks.append(services.create_task(engine.backups.run(), name="backups"))
         tasks += [services.create_task(run(), name=name) for name, run in beside.items()]
 
         def claim() -> None:

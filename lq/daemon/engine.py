@@ -23,6 +23,7 @@ from lq.config import Config, differences
 from lq.config.changes import followed
 from lq.daemon import auth
 from lq.daemon.alerts import Alerts
+from lq.daemon.backup import Backups
 from lq.daemon.batches import Batches
 from lq.daemon.breaker import Breakers
 from lq.daemon.callbacks import Callbacks
@@ -32,6 +33,7 @@ from lq.daemon.draining import Draining
 from lq.daemon.events import Event, Events
 from lq.daemon.feed import Feed
 from lq.daemon.firer import Firer
+from lq.daemon.holding import Holding
 from lq.daemon.lanes import Lanes
 from lq.daemon.overview import Overviews
 from lq.daemon.resolve import Resolver
@@ -168,6 +170,11 @@ class Engine:
             gate=self._refuse_when_stopping,
             writing=self._writing,
         )
+        self.backups = Backups(store=store, clock=clock, gate=self._refuse_when_stopping)
+        self.holding = Holding(
+            store=store, clock=clock, lanes=lanes, firer=firer, scheduler=scheduler,
+            gate=self._refuse_when_stopping,
+        )  # fmt: skip
         self._load_config = load_config
         self._prepare = prepare
         self._reloading = asyncio.Lock()
@@ -181,7 +188,8 @@ class Engine:
 
     async def start(self) -> None:
         """Give back orphans, and tell lanes and scheduler what the store holds."""
-        await self.alerts.start(self._config.alerts)  # first: an orphan may end here
+        await self.holding.start()
+        await self.alerts.start(self._config.alerts)  # an orphan may end below
         if left := await self._store.processes():
             # Before anything of theirs can run again.
             number = await self._local.end_leftovers(left)
@@ -525,6 +533,8 @@ class Engine:
             dead.append(f"{stuck} results could not be stored yet")
         if self._stopping:
             unready.append("the daemon is stopping")
+        if frozen := self.holding.reason:
+            unready.append(frozen)
         if self.draining.active:
             unready.append("the daemon is draining: it starts nothing")
         if self._firer.late:

@@ -69,6 +69,8 @@ class Firer:
         self._doubted_since: float | None = None
         self._stuck_since: int | None = None
         self._complained_at: float | None = None
+        # Whether nothing may fire at all; whoever ends that calls `wake`.
+        self.held = False
 
     async def start(self) -> None:
         """Learn how late it was, and when each schedule is next by the zones of today."""
@@ -121,7 +123,7 @@ class Firer:
     # -- firing ------------------------------------------------------------------------------
 
     async def _fire_due(self) -> None:
-        while await self._trusts_clock():
+        while not self.held and await self._trusts_clock():
             self._next_at = None  # so that what is made during an await is heard
             async with self.turn:
                 now = self._clock.now()
@@ -185,11 +187,22 @@ class Firer:
 
     def expect(self, next_at: int | None) -> None:
         """A schedule is due then."""
-        if next_at is None or self._doubted_since is not None:  # the end of a doubt looks anew
+        # The end of a doubt or a hold looks anew.
+        if next_at is None or self._doubted_since is not None or self.held:
             return
         if self._next_at is None or next_at < self._next_at:
             self._next_at = next_at
             self._scheduler.at(Timer.SCHEDULES, next_at)
+
+    async def skip_missed(self) -> int:
+        """Have what is due go on from now, making nothing; how many schedules that were."""
+        skipped = 0
+        async with self.turn:
+            now = self._clock.now()
+            while due := await self._store.due_schedules(now, BATCH):
+                await self._store.fire([self._moved(one, now) for one in due], now)
+                skipped += len(due)
+        return skipped
 
     # -- the clock ---------------------------------------------------------------------------
 

@@ -139,6 +139,8 @@ class Lanes:
         self._aside = 0
         # While it drains; what is ripe stays so.
         self.closed = False
+        # Whether nothing may start at all.
+        self.held = False
 
     def lane(self, name: str) -> Lane:
         """The lane of a queue, made at its first mention."""
@@ -189,7 +191,7 @@ class Lanes:
         Shape: where there is a rate or an order to keep, jobs start by a claim alone.
         """
         lane = self.lane(name)
-        free = self.running < self._cap and lane.gate(now) is None and not self.closed
+        free = self.running < self._cap and lane.gate(now) is None and not self._shut
         waits = lane.due_at is not None and (lane.due_at <= now or lane.fifo)
         if not free or waits or self._ripe or lane.bucket is not None:
             return False
@@ -242,7 +244,7 @@ class Lanes:
         `claimed` or `unclaimed`. Equal shares, so that a busy queue cannot starve
         another; who was served goes to the end of the line.
         """
-        if self.closed:
+        if self._shut:
             return []
         shares: dict[str, int] = {}
         paces: dict[str, Pace | None] = {}
@@ -265,6 +267,16 @@ class Lanes:
             (ClaimRequest(name, share, paces[name]), self._lanes[name].nudges)
             for name, share in shares.items()
         ]
+
+    def release_all(self) -> None:
+        """Let jobs start that were held."""
+        self.held = False
+        if self._ripe:
+            self._wake()
+
+    @property
+    def _shut(self) -> bool:
+        return self.closed or self.held
 
     def claimed(self, answer: Claimed, limit: int, nudges: int, now: int) -> None:
         """Take in what a claim of `limit` jobs gave; what was not used is free again."""

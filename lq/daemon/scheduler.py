@@ -67,6 +67,8 @@ class Scheduler:
         self.mark_time: Callable[[], Awaitable[None]]
         self.has_expired: Callable[[Job, int], None]
         self.ticked_at = clock.monotonic()
+        # Whether nothing expires and history is kept whole; whoever ends that calls `catch_up`.
+        self.held = False
 
     def at(self, timer: Timer, due_at: int, queue: str = "") -> None:
         """Have `timer` go off at an instant; one that is set already is moved."""
@@ -79,6 +81,11 @@ class Scheduler:
         if self._expiry_at is None or expires_at < self._expiry_at:
             self._expiry_at = expires_at
             self.at(Timer.EXPIRE, expires_at)
+
+    def catch_up(self) -> None:
+        """Do what a hold has put off."""
+        self._chores |= {(Timer.EXPIRE, ""), (Timer.PRUNE, "")}
+        self._chore_due.set()
 
     def cancel(self, timer: Timer, queue: str = "") -> None:
         self._wheel.cancel((timer, queue))
@@ -141,6 +148,8 @@ class Scheduler:
             self.at(chore, at, queue)
 
     async def _do_chore(self, chore: Timer, queue: str) -> None:
+        if self.held and chore in {Timer.EXPIRE, Timer.PRUNE}:
+            return
         if chore is Timer.RESUME:
             await self.pause_is_over(queue)
         elif chore is Timer.EXPIRE:

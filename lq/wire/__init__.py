@@ -4,14 +4,23 @@ Owns: what a push, a PATCH, a filter and an admin request may say (`decode`, for
 `decode_schedule`, for batches `batch`; `reading` is what they share), what a single field accepts
 (`fields`), and how items, queues, attempts, tokens and errors look as JSON (`encode`, for
 schedules `encode_schedule`, for batches `encode_batch`; `parts` is what they share), what of them
-a queue does not show (`redaction`), what is told of what happens (`events`), and which requests
-are the same (`idempotency`). Never opens a socket, never asks for the time, never decides what is
-allowed.
+a queue does not show (`redaction`), what is told of what happens (`events`), which requests are
+the same (`idempotency`), and all that concerns backups (`backup`). Never opens a socket, never
+asks for the time, never decides what is allowed.
 
 Invariant: whatever the bytes, decoding ends in a record or in a ValidationError that names
 every field it refuses; encoding leaves absent members out and never writes null.
 """
 
+from lq.wire.backup import (
+    decode_backup_query,
+    decode_part_query,
+    decode_release,
+    encode_backup,
+    encode_backup_part,
+    encode_hold,
+    encode_released,
+)
 from lq.wire.batch import BatchReader
 from lq.wire.decode import (
     CallbackAnswer,
@@ -115,6 +124,7 @@ __all__ = [
     "check_redaction",
     "check_schedule_key",
     "decode_atomic",
+    "decode_backup_query",
     "decode_complete",
     "decode_cron",
     "decode_deep",
@@ -129,9 +139,11 @@ __all__ = [
     "decode_next",
     "decode_overlap",
     "decode_overview",
+    "decode_part_query",
     "decode_pause",
     "decode_push",
     "decode_queue_edit",
+    "decode_release",
     "decode_schedule",
     "decode_schedule_edit",
     "decode_schedule_filter",
@@ -139,6 +151,8 @@ __all__ = [
     "digest_request",
     "encode_alerts",
     "encode_attempts",
+    "encode_backup",
+    "encode_backup_part",
     "encode_batch",
     "encode_callback",
     "encode_cancelled",
@@ -150,6 +164,7 @@ __all__ = [
     "encode_full_item",
     "encode_full_schedule",
     "encode_health",
+    "encode_hold",
     "encode_info",
     "encode_item",
     "encode_items",
@@ -159,6 +174,7 @@ __all__ = [
     "encode_pushed",
     "encode_queue",
     "encode_queues",
+    "encode_released",
     "encode_reload",
     "encode_schedule",
     "encode_schedules",

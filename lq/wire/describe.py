@@ -16,6 +16,8 @@ from lq.event import VERBS
 from lq.model import Completion, IfExists, Misfire, Overlap, Scope
 from lq.rate import MAX_COUNT
 from lq.wire import fields
+from lq.wire.backup import ANSWERS as BACKUP_ANSWERS
+from lq.wire.backup import BACKUP_QUERY, PART_QUERY, RELEASE_QUERY
 from lq.wire.batch import BATCH_HEADERS
 from lq.wire.batch import ENTRY as ENTRY_MEMBERS
 from lq.wire.decode import (
@@ -314,6 +316,11 @@ _PARAMETERS: Final[Mapping[str, Form]] = {
     "force": Form(
         "cancel the items that wait (default: 0)", _words("1", "0", "true", "false"), "1"
     ),
+    "skip-missed": Form(
+        "schedules leave out the times that they have missed (default: 0)",
+        _words("1", "0", "true", "false"),
+        "1",
+    ),
 }
 _FINISHED: Final[Mapping[str, Form]] = {
     **_PARAMETERS,
@@ -466,6 +473,9 @@ DRY: Final = _described(DRY_QUERY, _PARAMETERS)
 LOGS: Final = _described(LOG_QUERY, _PARAMETERS)
 ROTATION: Final = _described(ROTATION_QUERY, _PARAMETERS)
 FORCE: Final = _described(FORCE_QUERY, _PARAMETERS)
+BACKUP: Final = _described(BACKUP_QUERY, _PARAMETERS)
+BACKUP_PART: Final = _described(PART_QUERY, _PARAMETERS)
+RELEASE: Final = _described(RELEASE_QUERY, _PARAMETERS)
 SETTINGS: Final = _described(queue_members(0), _SETTINGS)
 TOKEN: Final = _described(token_members(0), _TOKEN, "name", "scopes")
 
@@ -500,5 +510,6 @@ ANSWERS: Final[Mapping[str, Any]] = {
     **DAEMON_ANSWERS,
     **EVENT_ANSWERS,
     **OVERVIEW_ANSWERS,
+    **BACKUP_ANSWERS,
 }
 """The records of all answers, by name."""

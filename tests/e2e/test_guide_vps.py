@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-
-import pytest
-
 from lq.client import Client
 
 from .conftest import Start
 from .guide import blocks, run
+from .process import LAST_OF_BANNER
 
 
-@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="sqlite3 is not installed")
 def test_back_up_and_restore(start: Start) -> None:
     daemon = start()
 
@@ -34,11 +30,16 @@ def test_back_up_and_restore(start: Start) -> None:
         here(line)
     assert (daemon.folder / "backups/secret").read_text() == (daemon.data / "secret").read_text()
     lost = daemon.client.push("q", b"lost", target="https://example.com/", delay_ms=3_600_000)["id"]
-    stop, *copy, restart = restore.splitlines()
+    stop, *copy, restart, look, release = restore.splitlines()
     assert (stop, restart) == ("systemctl stop lq", "systemctl start lq")
     daemon.stop()
     for line in copy:
         here(line)
-    daemon.start()
+    daemon.launch()
+    daemon.wait_for(LAST_OF_BANNER)
+    here(look)
+    assert daemon.client.hold()["held"] is True
+    here(release)
+    assert daemon.client.ready() == {"status": "ok"}
     waiting = [item["id"] for item in Client(socket=daemon.socket).items()["items"]]
     assert (kept in waiting, lost in waiting) == (True, False)

@@ -25,6 +25,7 @@ from lq.clock import Clock
 from lq.config import Limits, Network
 from lq.daemon.api import (
     alerts,
+    backup,
     batch,
     callbacks,
     checkup,
@@ -72,6 +73,7 @@ ROUTES: Final = openapi.describing(
         *(*batch.ROUTES, *items.ROUTES, *schedules.ROUTES, *queues.ROUTES),
         *(*callbacks.ROUTES, *scriptlets.ROUTES, *alerts.ROUTES),
         *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES, *checkup.ROUTES, *events.ROUTES),
+        *backup.ROUTES,
     ),
     OPEN_PATHS,
 )

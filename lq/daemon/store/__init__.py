@@ -16,12 +16,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
+from io import BufferedReader
 from types import MappingProxyType
 from typing import Final, Protocol
 
 from msgspec import UNSET, Struct, UnsetType
 
 from lq.alerts import Line, Notice, Standing, Watch
+from lq.backups import Hold
 from lq.batch import Batched, NewBatch
 from lq.model import (
     Accepted,
@@ -160,6 +162,15 @@ class Judged(Struct, frozen=True, kw_only=True):
     lines: Mapping[tuple[str, str, str], Line] = MappingProxyType({})
     messages: Mapping[str, NewJob] = MappingProxyType({})
     tests: Sequence[NewJob] = ()
+
+
+class Snapshot(Struct, frozen=True):
+    """A copy of all of a store of one moment, looked over. Whoever has it closes its file."""
+
+    file: BufferedReader
+    size: int
+    sha256: str
+    rows: Mapping[str, int]
 
 
 class Store(Protocol):
@@ -421,3 +432,19 @@ class Store(Protocol):
 
     async def running_since(self, before: int, limit: int, now: int) -> list[Notice]:
         """Notices of up to `limit` runs that began before an instant and go on, oldest first."""
+
+    async def snapshot(
+        self, at: int, tell: Callable[[int, int], None], cut: Callable[[], bool]
+    ) -> Snapshot:
+        """A copy of this moment, made in steps beside all else, and checked.
+
+        Shape: `tell` is told how many pages of how many there are, and `cut` says that nobody
+        wants it any more; both are called on another thread. The file has no name, so nothing is
+        left of it however this ends. Raises: Unavailable when it was cut.
+        """
+
+    async def hold(self) -> Hold | None:
+        """Since when nothing may start, if a restore has asked for that."""
+
+    async def end_hold(self) -> None:
+        """Forget the hold."""

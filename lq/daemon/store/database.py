@@ -304,7 +304,7 @@ async def open_database(folder: Path, book: Book) -> Database:
     Raises: InUse, DataError, StoreFailed, StartError.
     """
     path = folder / "lq.db"
-    _make_private(folder, path)
+    make_private(folder, path)
     lock = FileLock(lock_file(path), guards=folder, hint=_ANOTHER_FOLDER)
     return await _open_locked(path, lock, book)
 
@@ -351,7 +351,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _make_private(folder: Path, path: Path) -> None:
+def make_private(folder: Path, path: Path) -> None:
     """Make the data folder, 0700; but never take a folder of somebody else's files away."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -40,11 +40,8 @@ def refuse_unfit(path: Path, *, whole: bool = False) -> None:
     """
     if not path.exists() or path.stat().st_size == 0:
         return
-    # SQLite lays an empty WAL beside a file it reads, unless it is told that nothing changes;
-    # which is so, since the lock is ours, but would hide a WAL that is there.
-    mode = "ro" if path.with_name(f"{path.name}-wal").exists() else "ro&immutable=1"
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)) as found:
-        _refuse_foreign(found, path)
+    with closing(sqlite3.connect(read_only(path), uri=True)) as found:
+        refuse_foreign(found, path)
         if whole or not needs_check(path):
             refuse_damaged(found, path)
 
@@ -60,7 +57,31 @@ def look_over(path: Path) -> None:
         raise Unavailable(f"{path} cannot be read: {error}") from error
 
 
-def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+def read_only(path: Path) -> str:
+    """The URI of a database that nobody changes just now, unless it has a log."""
+    # SQLite lays an empty WAL beside a file it reads, unless it is told that nothing changes;
+    # which is so, since the lock is ours, but would hide a WAL that is there.
+    mode = "ro" if path.with_name(f"{path.name}-wal").exists() else "ro&immutable=1"
+    return f"{path.resolve().as_uri()}?mode={mode}"
+
+
+def is_ours(connection: sqlite3.Connection) -> bool:
+    """Whether it is a database of lq, of whatever version."""
+    [owner] = connection.execute("PRAGMA application_id").fetchone()
+    return bool(owner == APPLICATION_ID)
+
+
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Whether its schema is that of this lq."""
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    return bool(version == len(scripts()))
+
+
+def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise DataError unless it is empty, or a database that this lq may open.
+
+    Raises: sqlite3.Error, too, when it cannot be read just now.
+    """
     try:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         owner: int = connection.execute("PRAGMA application_id").fetchone()[0]

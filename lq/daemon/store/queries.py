@@ -21,9 +21,19 @@ _MOST_ROWS = 1024
 
 @cache
 def named() -> dict[str, str]:
-    """All statements by name."""
+    """All statements of a store at work by name."""
+    return _read(*_FILES)
+
+
+@cache
+def aside() -> dict[str, str]:
+    """Those by name that look through everything: for a copy, or beside the writer."""
+    return _read("backup.sql")
+
+
+def _read(*names: str) -> dict[str, str]:
     folder = files(__package__).joinpath("sql")
-    text = "".join(folder.joinpath(name).read_text("utf-8") for name in _FILES)
+    text = "".join(folder.joinpath(name).read_text("utf-8") for name in names)
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
     return {name: _bare(sql) for name, sql in zip(parts[1::2], parts[2::2], strict=True)}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lq.alerts import Notice, Watch
+from lq.backups import Hold
 from lq.batch import Batched, NewBatch
 from lq.daemon.store import (
     AlertBook,
@@ -24,9 +25,11 @@ from lq.daemon.store import (
     Judged,
     Place,
     ResolvedEdit,
+    Snapshot,
     Wanted,
     alerts,
     answers,
+    backup,
     batching,
     editing,
     overview,
@@ -95,10 +98,12 @@ class SqliteStore:
 
     async def run(self) -> None:
         database = self.database
-        if not database.in_memory and needs_check(database.path):
-            # What cannot be read just now is not damaged; damage found later ends the store, too.
-            with contextlib.suppress(Unavailable):
-                await database.check()
+        if not database.in_memory:
+            backup.remove(backup.part_of(database.path))  # what a crash has left
+            if needs_check(database.path):
+                # What cannot be read just now is not damaged; damage found later ends it, too.
+                with contextlib.suppress(Unavailable):
+                    await database.check()
         await database.run()
 
     async def close(self) -> None:
@@ -293,6 +298,17 @@ class SqliteStore:
 
     async def running_since(self, before: int, limit: int, now: int) -> list[Notice]:
         return await self._ask(alerts.running, before, limit, now)
+
+    async def snapshot(self, at: int, tell: backup.Tell, cut: backup.Cut) -> Snapshot:
+        if self.database.in_memory:
+            raise Unavailable("a database in memory has no backup")
+        return await asyncio.to_thread(backup.snapshot, self.database.path, at, tell, cut)
+
+    async def hold(self) -> Hold | None:
+        return await self._ask(backup.hold)
+
+    async def end_hold(self) -> None:
+        await self._do(backup.end_hold)
 
     async def _do(
         self,

@@ -465,3 +465,11 @@ UPDATE tokens SET used_at = :now WHERE digest = :digest;
 -- name: last_ids
 -- The highest ids ever given, so that none is given twice.
 SELECT name, seq FROM sqlite_sequence WHERE name IN ('jobs', 'runs');
+
+-- name: hold
+-- Since when nothing may start, if so.
+SELECT since, backup_at FROM hold;
+
+-- name: end_hold
+-- Let jobs start again.
+DELETE FROM hold;
