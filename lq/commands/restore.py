@@ -34,8 +34,9 @@ def restore(
 ) -> None:
     """Put a backup in the place of the database.
 
-    The daemon must be stopped. The file is checked first, and the database that was there is kept under another name. It says
-    what will run again, what was missed and what is lost by going back; --json lists those jobs.
+    The daemon must be stopped. The file is checked first, and the database that was there is
+    kept under another name. It says what will run again, what was missed and what is lost by
+    going back; --json lists those jobs.
     """
     from lq.daemon import restore as daemon
     from lq.paths import places, read_config

@@ -57,6 +57,9 @@ class Disk:
     def undo(self) -> None:
         self._book.undo()
 
+    def count(self, connection: sqlite3.Connection) -> int:
+        return self._book.count(connection)
+
     def watch(self, watch: Watch, noticed: Callable[[], None]) -> None:
         self._book.watch(watch, noticed)
 

@@ -101,7 +101,8 @@ def snapshot(source: Path, at: int, tell: Tell, cut: Cut, *, live: bool = True) 
     rows = copy(source, part, at, live=live, tell=tell, cut=cut)
     file = part.open("rb")
     part.unlink()
-    return Snapshot(file, os.fstat(file.fileno()).st_size, digest(file), rows)
+    sha256 = digest(file)
+    return Snapshot(file, file.tell(), sha256, rows)
 
 
 def part_of(database: Path) -> Path:

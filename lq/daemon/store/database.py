@@ -8,6 +8,7 @@ thread, so no two coroutines ever share one and no cancellation can leave one op
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,10 +20,13 @@ import aiosqlite
 
 from lq.alerts import Watch
 from lq.daemon.store import Examined, migrate
+from lq.daemon.store.disk import remote_kind
 from lq.daemon.store.lock import FileLock, lock_file
 from lq.errors import DataError, InUse, StartError, StorageFull, StoreFailed, Unavailable
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 _STOPPING = "the daemon is stopping"
 _BUSY_TIMEOUT_S = 5.0
@@ -91,6 +95,9 @@ class Book(Protocol):
 
     def undo(self) -> None:
         """The last `apply` was rolled back."""
+
+    def count(self, connection: sqlite3.Connection) -> int:
+        """A number that grows with what has ever been stored, and never becomes less."""
 
     def watch(self, watch: Watch, noticed: Callable[[], None]) -> None:
         """Keep notices of what `watch` wants, and call back, on that thread, when there are any."""
@@ -260,6 +267,7 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         try:
             results = self.book.apply(connection, [(op.verb, op.argument) for op in group])
+            count = self.book.count(connection)
             connection.execute("COMMIT")
         except BaseException as error:
             self.book.undo()
@@ -271,6 +279,8 @@ class Database:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        if self._lock is not None:
+            self._lock.count(count)
         return results
 
 
@@ -334,6 +344,7 @@ async def _open_locked(path: Path, lock: FileLock, book: Book) -> Database:
         writer = await Connection.open(path)
         try:
             await writer.run(_prepare)
+            await writer.run(partial(_mind_the_gap, path, lock, book))
             reader = await Connection.open(path)
             await reader.execute("PRAGMA query_only = ON")
         except BaseException:
@@ -349,6 +360,24 @@ async def _open_locked(path: Path, lock: FileLock, book: Book) -> Database:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def _mind_the_gap(path: Path, lock: FileLock, book: Book, connection: sqlite3.Connection) -> None:
+    """Say so when a database knows less than a daemon that died had committed to it."""
+    found = book.count(connection)
+    if lock.counted is not None and found < lock.counted:
+        log.error(
+            "%s is older than it was: it counts %d jobs and runs, and lq had counted %d; its log"
+            " (-wal) was removed, or a copy was put in its place. What came in between is lost;"
+            " `lq restore` goes back to a backup and says what that means",
+            path, found, lock.counted,
+        )  # fmt: skip
+    lock.count(found)
+    if kind := remote_kind(path.parent):
+        log.warning(
+            "%s is on a network file system (%s): SQLite can lose or damage data there; keep"
+            " data_dir on a disk of this machine", path.parent, kind,
+        )  # fmt: skip
 
 
 def make_private(folder: Path, path: Path) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import socket
 from pathlib import Path
+from typing import Final
 
 from lq.errors import InUse, StartError
+
+_COUNTED: Final = re.compile(r"^counted (\d{20})$", re.MULTILINE)
 
 
 def lock_file(database: Path) -> Path:
@@ -25,11 +29,13 @@ class FileLock:
     """Held from construction until `release`. Invariant: while held, this process alone writes.
 
     The file is never removed: removing a lock file while another process waits for it would
-    let two processes hold two different files of one name.
+    let two processes hold two different files of one name. Besides the owner it holds a count of
+    what was committed, so that whoever comes after a crash sees whether some of it is gone.
     """
 
     def __init__(self, path: Path, *, guards: Path, hint: str) -> None:
         """Shape: `guards` is what is locked, for people, and `hint` what to do if it is in use.
+        `counted` is what an owner that died had counted, None after one that let go.
 
         Raises: InUse, naming the owner's pid; StartError when the file cannot be locked.
         """
@@ -41,7 +47,7 @@ class FileLock:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(self._fd, 256, 0).decode("utf-8", "replace").strip()
+            owner, _, _ = self._content().partition("\n")
             os.close(self._fd)
             raise InUse(
                 f"database in use by {owner or 'another process'}: {guards}", hint=hint
@@ -52,7 +58,22 @@ class FileLock:
                 f"cannot lock {path}: {error.strerror}",
                 hint="keep the database on a local disk: not every network share knows locks",
             ) from error
-        self._note(f"pid {os.getpid()} on host {socket.gethostname()}\n")
+        found = _COUNTED.search(self._content())
+        self.counted = None if found is None else int(found[1])
+        owner = f"pid {os.getpid()} on host {socket.gethostname()}\n"
+        self._end = len(owner.encode())
+        self._note(owner)
+
+    def count(self, number: int) -> None:
+        """Remember what was committed. Shape: `number` only grows while a database lives.
+
+        Cheap, and not synced: it is for a process that dies, and a log that is removed then.
+        """
+        with contextlib.suppress(OSError):
+            os.pwrite(self._fd, b"counted %020d\n" % number, self._end)
+
+    def _content(self) -> str:
+        return os.pread(self._fd, 512, 0).decode("utf-8", "replace")
 
     def _note(self, owner: str) -> None:
         """Say who holds the lock, for whoever is refused; a full disk is no reason not to start."""

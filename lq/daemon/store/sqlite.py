@@ -377,6 +377,10 @@ class JobBook:
         if self._tx is not None:
             self._tx.undo()
 
+    def count(self, connection: sqlite3.Connection) -> int:
+        number: int = connection.execute(named()["given_ids"]).fetchone()[0]
+        return number
+
     def watch(self, watch: Watch, noticed: Callable[[], None]) -> None:
         self._watch, self._noticed = watch, noticed
 

@@ -473,3 +473,7 @@ SELECT since, backup_at FROM hold;
 -- name: end_hold
 -- Let jobs start again.
 DELETE FROM hold;
+
+-- name: given_ids
+-- How many ids were ever given to jobs and runs.
+SELECT coalesce(sum(seq), 0) FROM sqlite_sequence WHERE name IN ('jobs', 'runs');
