@@ -25,6 +25,7 @@ class Hold(StrEnum):
     TARGET = "target"
     STORE = "store"
     DRAIN = "drain"
+    FROZEN = "frozen"
 
 
 class Closed(Struct, frozen=True, kw_only=True):

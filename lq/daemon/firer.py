@@ -70,7 +70,7 @@ class Firer:
         self._stuck_since: int | None = None
         self._complained_at: float | None = None
         # Whether nothing may fire at all; whoever ends that calls `wake`.
-        self.held = False
+        self.frozen = False
 
     async def start(self) -> None:
         """Learn how late it was, and when each schedule is next by the zones of today."""
@@ -123,7 +123,7 @@ class Firer:
     # -- firing ------------------------------------------------------------------------------
 
     async def _fire_due(self) -> None:
-        while not self.held and await self._trusts_clock():
+        while not self.frozen and await self._trusts_clock():
             self._next_at = None  # so that what is made during an await is heard
             async with self.turn:
                 now = self._clock.now()
@@ -188,7 +188,7 @@ class Firer:
     def expect(self, next_at: int | None) -> None:
         """A schedule is due then."""
         # The end of a doubt or a hold looks anew.
-        if next_at is None or self._doubted_since is not None or self.held:
+        if next_at is None or self._doubted_since is not None or self.frozen:
             return
         if self._next_at is None or next_at < self._next_at:
             self._next_at = next_at

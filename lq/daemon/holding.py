@@ -46,7 +46,7 @@ class Holding:
         """Hold, if the database says so."""
         self.hold = await self._store.hold()
         if self.hold is not None:
-            self._lanes.held = self._firer.held = self._scheduler.held = True
+            self._lanes.frozen = self._firer.frozen = self._scheduler.frozen = True
             log.warning("%s", self.reason)
 
     @property
@@ -70,8 +70,8 @@ class Holding:
         skipped = await self._firer.skip_missed() if skip_missed else 0
         await self._store.end_hold()
         self.hold = None
-        self._lanes.release_all()
-        self._firer.held = self._scheduler.held = False
+        self._lanes.thaw(self._clock.now())
+        self._firer.frozen = self._scheduler.frozen = False
         self._firer.wake()
         self._scheduler.catch_up()
         log.warning("released: jobs start and schedules fire again")

@@ -139,8 +139,8 @@ class Lanes:
         self._aside = 0
         # While it drains; what is ripe stays so.
         self.closed = False
-        # Whether nothing may start at all.
-        self.held = False
+        # While a restore holds all back; as closed, but for a restart.
+        self.frozen = False
 
     def lane(self, name: str) -> Lane:
         """The lane of a queue, made at its first mention."""
@@ -156,6 +156,14 @@ class Lanes:
     def open(self, now: int) -> None:
         """Go on after `close`."""
         self.closed = False
+        self._look(now)
+
+    def thaw(self, now: int) -> None:
+        """Go on after a freeze."""
+        self.frozen = False
+        self._look(now)
+
+    def _look(self, now: int) -> None:
         for lane in self._lanes.values():
             self._judge(lane, now)
         if self._ripe:
@@ -268,15 +276,9 @@ class Lanes:
             for name, share in shares.items()
         ]
 
-    def release_all(self) -> None:
-        """Let jobs start that were held."""
-        self.held = False
-        if self._ripe:
-            self._wake()
-
     @property
     def _shut(self) -> bool:
-        return self.closed or self.held
+        return self.closed or self.frozen
 
     def claimed(self, answer: Claimed, limit: int, nudges: int, now: int) -> None:
         """Take in what a claim of `limit` jobs gave; what was not used is free again."""

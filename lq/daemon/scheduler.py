@@ -68,7 +68,7 @@ class Scheduler:
         self.has_expired: Callable[[Job, int], None]
         self.ticked_at = clock.monotonic()
         # Whether nothing expires and history is kept whole; whoever ends that calls `catch_up`.
-        self.held = False
+        self.frozen = False
 
     def at(self, timer: Timer, due_at: int, queue: str = "") -> None:
         """Have `timer` go off at an instant; one that is set already is moved."""
@@ -148,7 +148,7 @@ class Scheduler:
             self.at(chore, at, queue)
 
     async def _do_chore(self, chore: Timer, queue: str) -> None:
-        if self.held and chore in {Timer.EXPIRE, Timer.PRUNE}:
+        if self.frozen and chore in {Timer.EXPIRE, Timer.PRUNE}:
             return
         if chore is Timer.RESUME:
             await self.pause_is_over(queue)

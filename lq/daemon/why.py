@@ -101,6 +101,9 @@ class Explainer:
             gates.append(Closed(gate=Hold.STORE, reason="results could not be stored yet"))
         elif refusal := self._dispatcher.refusal:
             gates.append(Closed(gate=Hold.STORE, reason=f"no job can be started: {refusal}"))
+        if self._lanes.frozen:
+            reason = "lq is frozen since a restore, and starts nothing until `lq release`"
+            gates.append(Closed(gate=Hold.FROZEN, reason=reason))
         if self._lanes.closed:
             reason = "lq is draining, and starts nothing until it is told to go on"
             gates.append(Closed(gate=Hold.DRAIN, reason=reason))
@@ -130,7 +133,7 @@ class Explainer:
     def _predicted(self, job: Job, gates: list[Closed], place: Place, now: int) -> int | None:
         """When it may start, as far as those ahead of it and the gates let that be known."""
         lane = self._lanes.lane(job.queue)
-        unknown = {Hold.PAUSE, Hold.KEY, Hold.STORE, Hold.DRAIN}
+        unknown = {Hold.PAUSE, Hold.KEY, Hold.STORE, Hold.DRAIN, Hold.FROZEN}
         if any(gate.gate in unknown and gate.until is None for gate in gates):
             return None
         starts_at = max((gate.until for gate in gates if gate.until is not None), default=now)

@@ -124,6 +124,8 @@ async def test_nothing_moves_while_it_is_frozen(home: Home, clock: FakeClock) ->
         assert daemon.engine.health().reasons[0].startswith("frozen: a backup of 2027-")
         new = await daemon.engine.push(home.push())
         assert new.job.state is State.PENDING
+        [gate] = (await daemon.engine.why(ById(new.job.id))).gates
+        assert gate.gate == "frozen"
         made = await make(daemon, home, "E=1s", key="often")
         for _ in range(5):
             clock.advance(HOUR)
