@@ -22,7 +22,7 @@ LAYERS = (
     ("lq.scriptlets", "lq.batch", "lq.event", "lq.overview", "lq.backups"),
     ("lq.firing", "lq.alerts"),
     ("lq.wire",),
-    ("lq.config",),
+    ("lq.config", "lq.exported"),
     ("lq.exposure",),
     ("lq.takeover",),
     ("lq.unit",),
