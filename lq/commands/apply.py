@@ -29,7 +29,7 @@ def apply(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring the daemon to what lq.toml says now, or to what FILE says.
+    """Bring the daemon to what lq.toml, or another FILE, says.
 
     Without FILE it is `lq reload`: a file with a mistake changes nothing, and schedules made over
     the API stay as they are. FILE is carried out over the API, entry by entry.

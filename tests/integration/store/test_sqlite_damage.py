@@ -22,7 +22,7 @@ from .conftest import sqlite
 
 def is_newer(folder: Path) -> None:
     with beside(folder) as connection:
-        connection.execute("PRAGMA user_version = 9")
+        connection.execute("PRAGMA user_version = 999")
 
 
 def is_none(folder: Path) -> None:
@@ -64,7 +64,7 @@ def is_another_programs_with_our_tables(folder: Path) -> None:
 
 
 FAULTS: list[tuple[Callable[[Path], None], str]] = [
-    (is_newer, "newer lq: schema 9 > supported"),
+    (is_newer, "newer lq: schema 999 > supported"),
     (is_none, "not a readable database"),
     (is_short, "database"),
     (is_cut, "database"),
