@@ -25,7 +25,7 @@ from lq.errors import Conflict, NotFound, RequestError, StartError
 
 log = logging.getLogger(__name__)
 
-PART_BYTES: Final = 1 << 20
+PART_BYTES: Final = 2 << 20
 _IDLE_MS: Final = 60_000
 
 

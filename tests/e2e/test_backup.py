@@ -177,10 +177,11 @@ def test_a_kill_in_the_middle_leaves_no_half_backup(lq: Daemon, moment: str) -> 
 
 
 def test_a_killed_command_leaves_nothing_to_take_for_a_backup(lq: Daemon) -> None:
-    for _ in range(20):
+    for _ in range(60):
         waiting(lq, b"x" * 1_000_000)
     command = subprocess.Popen([LQ, "backup", "b.db"], cwd=lq.folder, env=lq.environ)
-    wait_until((lq.folder / "b.db.tmp").exists)
+    part = lq.folder / "b.db.tmp"
+    wait_until(lambda: part.exists() and part.stat().st_size > 0)  # a part has been fetched
     command.kill()
     command.wait()
     assert not (lq.folder / "b.db").exists()
