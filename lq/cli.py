@@ -22,8 +22,7 @@ from lq.errors import LqError
 COMMANDS = (
     *("serve", "push", "run", "items", "why", "history", "schedules", "cron", "apply", "reload"),
     *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
-    *("tail", "top", "drain", "backup", "restore", "release", "doctor", "version"),
-    *("export", "drain", "backup", "restore", "release", "doctor", "version"),
+    *("tail", "top", "export", "drain", "backup", "restore", "release", "doctor", "version"),
 )
 GROUPS = (
     *("items", "schedules", "queues", "scriptlets", "alerts", "tokens", "secret"),

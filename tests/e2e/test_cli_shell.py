@@ -18,8 +18,7 @@ from .shell import completions, piped, typed
 COMMANDS = {
     *("serve", "push", "run", "items", "why", "history", "schedules", "cron", "apply", "reload"),
     *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
-    *("tail", "top", "drain", "backup", "restore", "release", "doctor", "version"),
-    *("export", "drain", "backup", "restore", "release", "doctor", "version"),
+    *("tail", "top", "export", "drain", "backup", "restore", "release", "doctor", "version"),
 }
 
 LOADED = """
