@@ -20,7 +20,8 @@ from lq.commands import common, failure
 from lq.errors import LqError
 
 COMMANDS = (
-    *("serve", "push", "run", "items", "why", "history", "schedules", "cron", "apply", "reload"),
+    *("serve", "push", "run", "items", "why", "history", "failures", "schedules", "cron"),
+    *("apply", "reload"),
     *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
     *("tail", "top", "export", "drain", "backup", "restore", "release", "doctor", "version"),
 )

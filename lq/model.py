@@ -423,6 +423,8 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     """Which jobs a listing shows. Empty members do not restrict.
 
     Shape: `state` takes the wire's words, RETRY included. `queues` are shell patterns (a token's).
+    `target` is a whole one, or ends with `*`; `error` is a part of the text, in any case. `from_at`
+    and `to_at` are about when it finished, of an unfinished one about when it was pushed.
     `cursor` is what the last page gave.
     """
 
@@ -432,6 +434,9 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     key: str | None = None
     label: str | None = None
     schedule: str | None = None
+    target: str | None = None
+    error: str | None = None
+    fingerprint: str | None = None
     from_at: int | None = None
     to_at: int | None = None
     limit: int = 100
@@ -439,7 +444,11 @@ class JobFilter(Struct, frozen=True, kw_only=True):
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """One page of a listing; `cursor` is None on the last one."""
+    """One page of a listing; `cursor` is None on the last one.
+
+    Shape: one that is not the last may be short, or empty: what was looked through so far had no
+    more.
+    """
 
     items: tuple[T, ...]
     cursor: str | None = None

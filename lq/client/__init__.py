@@ -23,7 +23,7 @@ from lq.client.verbs import ByKey, Json, Ref
 
 if TYPE_CHECKING:
     from lq.client.aio import AsyncClient
-    from lq.client.keywords import PushOptions, QueueSettings, ScheduleOptions
+    from lq.client.keywords import Filter, PushOptions, QueueSettings, ScheduleOptions
 
 __all__ = [
     "AccessError",
@@ -33,6 +33,7 @@ __all__ = [
     "ByKey",
     "Client",
     "ConflictError",
+    "Filter",
     "Json",
     "KeyExistsError",
     "NotFoundError",
@@ -46,6 +47,7 @@ __all__ = [
 
 _LATER = {
     "AsyncClient": "lq.client.aio",
+    "Filter": "lq.client.keywords",
     "PushOptions": "lq.client.keywords",
     "QueueSettings": "lq.client.keywords",
     "ScheduleOptions": "lq.client.keywords",

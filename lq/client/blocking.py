@@ -94,6 +94,10 @@ class Client:
     logs = _verb(Verbs.logs)
     items = _verb(Verbs.items)
     history = _verb(Verbs.history)
+    failures = _verb(Verbs.failures)
+    replay = _verb(Verbs.replay)
+    cancel_many = _verb(Verbs.cancel_many)
+    purge = _verb(Verbs.purge)
 
     create_schedule = _verb(Verbs.create_schedule)
     schedules = _verb(Verbs.schedules)

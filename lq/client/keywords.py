@@ -38,6 +38,25 @@ class PushOptions(TypedDict, total=False):
     tracestate: str | None
 
 
+class Filter(TypedDict, total=False):
+    """Which items are meant; None is the same as leaving it out.
+
+    Shape: `schedule` is the id of the one that made them. `target` is a whole one, or its beginning
+    and "*"; `error` is a part of the text; `fingerprint` is one of `failures`. `since` and `until`
+    are RFC 3339 instants: of when it finished, of an unfinished item of when it was pushed.
+    """
+
+    state: str | None
+    label: str | None
+    key: str | None
+    schedule: str | None
+    target: str | None
+    error: str | None
+    fingerprint: str | None
+    since: str | None
+    until: str | None
+
+
 class ScheduleOptions(TypedDict, total=False):
     """What a schedule may say beyond rule, queue and payload; None is the same as leaving it out.
 

@@ -27,7 +27,7 @@ from lq.errors import ValidationError
 from lq.exchange import Request
 
 if TYPE_CHECKING:
-    from lq.client.keywords import PushOptions, QueueSettings, ScheduleOptions
+    from lq.client.keywords import Filter, PushOptions, QueueSettings, ScheduleOptions
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -149,10 +149,19 @@ class Verbs:
         found = yield from self._id(ref, self.item)
         return (yield from _ask("POST", f"{_item(found)}/run"))
 
-    def retry(self, ref: Ref) -> Plan[Json]:
-        """Make a finished item wait again, with a fresh budget."""
+    def retry(
+        self,
+        ref: Ref,
+        payload: bytes = b"",
+        *,
+        json: object = LEFT_OUT,
+        **options: Unpack[PushOptions],
+    ) -> Plan[Json]:
+        """Make a finished item wait again, with a fresh budget; changed as by `edit`, if asked."""
+        headers = option_headers(options)
+        body = payload_of(payload, json, headers)
         found = yield from self._id(ref, self.find)
-        return (yield from _ask("POST", f"{_item(found)}/retry"))
+        return (yield from _ask("POST", f"{_item(found)}/retry", headers, body))
 
     def attempts(self, ref: Ref) -> Plan[list[Json]]:
         """List what is remembered of each attempt, oldest first."""
@@ -187,46 +196,86 @@ class Verbs:
         self,
         queue: str | None = None,
         *,
-        state: str | None = None,
-        label: str | None = None,
-        key: str | None = None,
-        schedule: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
+        **wanted: Unpack[Filter],
     ) -> Plan[Json]:
         """List a page of unfinished items: `items`, and the `cursor` of the next page.
 
-        Shape: `schedule` is the id of the one that made them.
+        Shape: a page may be short, or empty, and yet have a cursor.
         """
         base = "" if queue is None else _queue(queue)
-        wanted = {
-            **{"state": state, "label": label, "key": key, "schedule": schedule},
-            **{"limit": limit, "cursor": cursor},
-        }
-        return _ask("GET", f"{API}{base}/items{_query(wanted)}")
+        query = _query({**_words(wanted), "limit": limit, "cursor": cursor})
+        return _ask("GET", f"{API}{base}/items{query}")
 
     def history(
         self,
         *,
         queue: str | None = None,
-        state: str | None = None,
-        label: str | None = None,
-        key: str | None = None,
-        schedule: str | None = None,
-        since: str | None = None,
-        until: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
+        **wanted: Unpack[Filter],
     ) -> Plan[Json]:
         """List a page of finished items, newest first: `items`, and the `cursor` of the next.
 
-        Shape: `since` and `until` are RFC 3339 instants, `schedule` is an id.
+        Shape: a page may be short, or empty, and yet have a cursor.
         """
+        query = _query({"queue": queue, **_words(wanted), "limit": limit, "cursor": cursor})
+        return _ask("GET", f"{API}/history{query}")
+
+    def failures(
+        self,
+        *,
+        queue: str | None = None,
+        target: str | None = None,
+        error: str | None = None,
+        fingerprint: str | None = None,
+        since: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Plan[Json]:
+        """List a page of kinds of `failures`, the last seen first, and the `cursor` of the next."""
         wanted = {
-            **{"queue": queue, "state": state, "label": label, "key": key, "schedule": schedule},
-            **{"from": since, "to": until, "limit": limit, "cursor": cursor},
+            **{"queue": queue, "target": target, "error": error, "fingerprint": fingerprint},
+            **{"from": since, "limit": limit, "cursor": cursor},
         }
-        return _ask("GET", f"{API}/history{_query(wanted)}")
+        return _ask("GET", f"{API}/failures{_query(wanted)}")
+
+    # Many items at once. Each asks until nothing is left, and adds the answers up. Without any
+    # filter nothing is meant, unless `everything` says so. `dry` only counts: `matched`.
+
+    def replay(
+        self,
+        *,
+        queue: str | None = None,
+        rate: str | None = None,
+        dry: bool = False,
+        everything: bool = False,
+        **wanted: Unpack[Filter],
+    ) -> Plan[Json]:
+        """Make finished items wait again, newest first, due at a rate ("5/s") or at once.
+
+        Shape: `matched`, `replayed`, `skipped` by the reason, and `until`, the last due time.
+        """
+        words = {"queue": queue, **_words(wanted), "rate": rate, **_meant(dry, everything)}
+        return _sweep("POST", f"{API}/history/replay", words)
+
+    def cancel_many(
+        self,
+        *,
+        queue: str | None = None,
+        dry: bool = False,
+        everything: bool = False,
+        **wanted: Unpack[Filter],
+    ) -> Plan[Json]:
+        """Cancel unfinished items, those that run, too: `matched`, `cancelled` and `skipped`."""
+        words = {"queue": queue, **_words(wanted), **_meant(dry, everything)}
+        return _sweep("DELETE", f"{API}/items", words)
+
+    def purge(self, queue: str, *, dry: bool = False, **wanted: Unpack[Filter]) -> Plan[Json]:
+        """Cancel the waiting items of a queue: `matched`, `cancelled` and `skipped`."""
+        words = {**_words(wanted), **_meant(dry, False)}
+        return _sweep("DELETE", f"{API}{_queue(queue)}/items", words)
 
     # Schedules
 
@@ -469,13 +518,17 @@ class Verbs:
 
     def _last_finished(self, ref: ByKey) -> Plan[str | None]:
         """The item with this key that finished last; None for a token that may not see history."""
+        page: Json = {"items": [], "cursor": None}
         try:
-            found = (yield from self.history(queue=ref.queue, key=ref.key, limit=1))["items"]
+            while not page["items"] and "cursor" in page:
+                page = yield from self.history(
+                    queue=ref.queue, key=ref.key, limit=1, cursor=page["cursor"]
+                )
         except ApiError as error:
             if error.status != 403:
                 raise
             return None
-        return str(found[0]["id"]) if found else None
+        return str(page["items"][0]["id"]) if page["items"] else None
 
     def _by_id(self, ref: str) -> Plan[str]:
         """The path of a schedule by its id, where there is none by key."""
@@ -522,6 +575,33 @@ def _make(path: str, headers: dict[str, str], body: bytes, key: str | None) -> P
         escaped = key.replace("\\", r"\\").replace('"', r"\"")
         headers[IDEMPOTENCY_KEY] = f'"{escaped}"'  # quoted it may hold spaces, too
     return _ask("POST", path, headers, body, keyed=key is LEFT_OUT)
+
+
+def _sweep(method: str, path: str, wanted: Mapping[str, str | int | None]) -> Plan[Json]:
+    """Ask for a part of what is to be done to many, until there is no more; the sum of it all."""
+    total: Json = {}
+    cursor: str | None = None
+    while True:
+        answer = yield from _ask(method, f"{path}{_query({**wanted, 'cursor': cursor})}")
+        cursor = answer.pop("cursor", None)
+        for reason, number in answer.pop("skipped", {}).items():
+            skipped = total.setdefault("skipped", {})
+            skipped[reason] = skipped.get(reason, 0) + number
+        for name, value in answer.items():
+            total[name] = total.get(name, 0) + value if isinstance(value, int) else value
+        if cursor is None:
+            return total
+
+
+def _words(wanted: Filter) -> dict[str, str | int | None]:
+    """A filter in the words of the wire."""
+    on_the_wire = {"since": "from", "until": "to"}
+    given: Mapping[str, Any] = wanted
+    return {on_the_wire.get(name, name): value for name, value in given.items()}
+
+
+def _meant(dry: bool, everything: bool) -> dict[str, int | None]:
+    return {"dry": 1 if dry else None, "all": 1 if everything else None}
 
 
 def _query(wanted: Mapping[str, str | int | None]) -> str:

@@ -301,7 +301,12 @@ def local_zone() -> str | None:
 
 
 def listing(
-    fetch: Callable[..., Json], limit: int | None, everything: bool, **wanted: str | int | None
+    fetch: Callable[..., Json],
+    limit: int | None,
+    everything: bool,
+    *,
+    member: str = "items",
+    **wanted: str | int | None,
 ) -> list[Json]:
     """Up to `limit` entries of a listing, or all; without either a few, and a note of the rest."""
     found: list[Json] = []
@@ -310,7 +315,7 @@ def listing(
     while len(found) < bound:
         size = int(min(MAX_PAGE, bound - len(found)))
         page = fetch(limit=size, cursor=cursor, **wanted)
-        found += page["items"]
+        found += page[member]
         cursor = page.get("cursor")
         if cursor is None:
             return found

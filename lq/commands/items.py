@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from lq.client import ApiError, Client, Json, Ref
-from lq.commands import common, log
+from lq.commands import common, filters, log, push
 from lq.commands.common import (
     All,
     AsJson,
@@ -29,20 +30,12 @@ app = common.app(help="List, inspect, move, cancel and repeat items.")
 
 @app.command("ls")
 @common.remote
+@filters.filtered
 def list_items(
     client: Client,
+    wanted: filters.Wanted,
     *,
     queue: common.OfQueue = None,
-    state: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STATE",
-            help="PENDING, RUNNING or RETRY; or a finished one, as in `lq history`.",
-            autocompletion=lambda: ["PENDING", "RUNNING", "RETRY"],
-        ),
-    ] = None,
-    label: Annotated[str | None, typer.Option(metavar="LABEL", help="With this label.")] = None,
-    schedule: common.OfSchedule = None,
     limit: Limit = None,
     everything: All = False,
     as_json: AsJson = False,
@@ -51,9 +44,7 @@ def list_items(
     """List the items that run, then those that wait, by queue, the soonest due first."""
     from lq.render import items_table
 
-    wanted = {"queue": queue, "state": state, "label": label}
-    wanted["schedule"] = common.schedule_id(client, schedule)
-    found = common.listing(client.items, limit, everything, **wanted)
+    found = common.listing(client.items, limit, everything, queue=queue, **wanted)
     common.show_listing(found, items_table, as_json=as_json, quiet=quiet)
 
 
@@ -112,16 +103,29 @@ def logs(
 
 @app.command()
 @common.remote
+@filters.filtered
 def cancel(
     client: Client,
+    wanted: filters.Wanted,
     *,
     item_ids: ItemIds = None,
-    queue: ItemQueue = None,
-    key: ItemKey = None,
+    queue: common.OfQueue = None,
+    everything: filters.AllOfThem = False,
+    dry: filters.Dry = False,
+    yes: filters.Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel items that wait; one that runs is not tried again."""
-    refs = item_refs(item_ids, queue, key)
+    """Cancel items that wait; one that runs is not tried again.
+
+    By id, by queue and key, or all that a filter lets through, which are counted first.
+    """
+    refs = _named(item_ids, queue, wanted, everything=everything)
+    if refs is None:
+        filters.sweep(
+            client.cancel_many, "cancel", "cancelled", wanted=wanted, queue=queue, dry=dry,
+            yes=yes, everything=everything, as_json=as_json,
+        )  # fmt: skip
+        return
     common.each(refs, client.cancel, lambda item: f"Cancelled {_name(item)}", as_json=as_json)
 
 
@@ -172,17 +176,57 @@ def run(
 
 @app.command()
 @common.remote
+@filters.filtered
 def retry(
     client: Client,
+    wanted: filters.Wanted,
     *,
     item_ids: ItemIds = None,
-    queue: ItemQueue = None,
-    key: ItemKey = None,
+    queue: common.OfQueue = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help='Of ids: with this payload instead, as of "lq push".'),
+    ] = None,
+    everything: filters.AllOfThem = False,
+    dry: filters.Dry = False,
+    yes: filters.Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run finished items again, with all their retries back."""
-    refs = item_refs(item_ids, queue, key)
-    common.each(refs, client.retry, lambda item: f"{_name(item)} waits again", as_json=as_json)
+    """Run finished items again, with all their retries back.
+
+    By id, by queue and key, or all that a filter lets through, which are counted first. Of ids,
+    --target is another one to call instead.
+    """
+    target = wanted.pop("target", None) if item_ids else None
+    refs = _named(item_ids, queue, wanted, everything=everything)
+    if refs is None and data is not None:
+        raise typer.BadParameter("--data changes items that are named by their ids")
+    if refs is None:
+        filters.sweep(
+            client.replay, "retry", "replayed", wanted=wanted, queue=queue, dry=dry, yes=yes,
+            everything=everything, as_json=as_json,
+        )  # fmt: skip
+        return
+    payload = b"" if data is None else push.read_payload(data)
+    kind = push.recognised_type(payload)
+
+    def again(ref: Ref) -> Json:
+        return client.retry(ref, payload, target=target, content_type=kind)
+
+    common.each(refs, again, lambda item: f"{_name(item)} waits again", as_json=as_json)
+
+
+def _named(
+    ids: list[str] | None, queue: str | None, wanted: filters.Wanted, *, everything: bool
+) -> Sequence[Ref] | None:
+    """The items that ids, or a queue and a key alone, name; None when a filter says which."""
+    if ids:
+        if queue is not None or wanted or everything:
+            raise typer.BadParameter("name items by their ids or with a filter, not both")
+        return ids
+    if queue is not None and wanted.keys() == {"key"} and not everything:
+        return item_refs(None, queue, wanted["key"])
+    return None
 
 
 def _attempts(client: Client, item_id: str) -> list[Json]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from lq.client import ApiError, Client, Json
-from lq.commands import common, push
+from lq.commands import common, filters, push
 from lq.commands.common import AsJson, looking, now, out, out_json
 
 if TYPE_CHECKING:
@@ -188,6 +188,28 @@ def remove(
         out(f"{clean(name)} is gone; {counted(cancelled, 'item')} cancelled")
     else:
         out(name)
+
+
+@app.command()
+@common.remote
+@filters.filtered
+def purge(
+    client: Client,
+    wanted: filters.Wanted,
+    *,
+    name: Name,
+    dry: filters.Dry = False,
+    yes: filters.Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel the items that wait in a queue, or those that a filter lets through.
+
+    It counts them and asks first. Items that run go on.
+    """
+    filters.sweep(
+        client.purge, "cancel", "cancelled", wanted=wanted, queue=name, dry=dry, yes=yes,
+        everything=None, as_json=as_json,
+    )  # fmt: skip
 
 
 def _show_changed(queue: Json, *, as_json: bool) -> None:

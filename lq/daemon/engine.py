@@ -26,6 +26,7 @@ from lq.daemon.alerts import Alerts
 from lq.daemon.backup import Backups
 from lq.daemon.batches import Batches
 from lq.daemon.breaker import Breakers
+from lq.daemon.bulk import Bulk
 from lq.daemon.callbacks import Callbacks
 from lq.daemon.checkup import Examiner
 from lq.daemon.dispatcher import Admission, Dispatcher
@@ -174,6 +175,10 @@ class Engine:
         self.holding = Holding(
             store=store, clock=clock, lanes=lanes, firer=firer, scheduler=scheduler,
             gate=self._refuse_when_stopping,
+        )  # fmt: skip
+        self.bulk = Bulk(
+            store=store, clock=clock, events=events, lanes=lanes,
+            gate=self._refuse_when_stopping, stop=local.stop,
         )  # fmt: skip
         self._load_config = load_config
         self._prepare = prepare
@@ -339,11 +344,12 @@ class Engine:
         self._breakers.forget(job.target)
         return job
 
-    async def retry(self, ref: Ref) -> Job:
-        """Make a finished job wait again, due now, with a fresh budget."""
+    async def retry(self, ref: Ref, edit: Edit | None = None) -> Job:
+        """Make a finished job wait again, due now, with a fresh budget; changed by an edit."""
         self._refuse_when_stopping()
         now = self._clock.now()
-        job = _found(await self._writing(self._store.revive(ref, now)), ref)
+        resolved = None if edit is None else self._resolver.edit(edit, now)
+        job = _found(await self._writing(self._store.revive(ref, now, resolved)), ref)
         self._publish("revive", job)
         self._waits(job, now)
         return job

@@ -4,9 +4,9 @@ Owns: what a push, a PATCH, a filter and an admin request may say (`decode`, for
 `decode_schedule`, for batches `batch`; `reading` is what they share), what a single field accepts
 (`fields`), and how items, queues, attempts, tokens and errors look as JSON (`encode`, for
 schedules `encode_schedule`, for batches `encode_batch`; `parts` is what they share), what of them
-a queue does not show (`redaction`), what is told of what happens (`events`), which requests are
-the same (`idempotency`), and all that concerns backups (`backup`). Never opens a socket, never
-asks for the time, never decides what is allowed.
+a queue does not show (`redaction`), what is told of what happens (`events`), which many are meant
+(`filters`), which requests are the same (`idempotency`), and all that concerns backups (`backup`).
+Never opens a socket, never asks for the time, never decides what is allowed.
 
 Invariant: whatever the bytes, decoding ends in a record or in a ValidationError that names
 every field it refuses; encoding leaves absent members out and never writes null.
@@ -31,9 +31,7 @@ from lq.wire.decode import (
     decode_dry,
     decode_edit,
     decode_fail,
-    decode_filter,
     decode_force,
-    decode_history_filter,
     decode_log_query,
     decode_overlap,
     decode_overview,
@@ -78,6 +76,11 @@ from lq.wire.encode_daemon import (
     encode_token,
     encode_tokens,
 )
+from lq.wire.encode_finding import (
+    encode_cancelled_many,
+    encode_failures,
+    encode_replayed,
+)
 from lq.wire.encode_overview import encode_overview
 from lq.wire.encode_schedule import (
     encode_cron,
@@ -103,6 +106,15 @@ from lq.wire.fields import (
     check_schedule_key,
     read_json,
 )
+from lq.wire.filters import (
+    Sweep,
+    decode_cancel,
+    decode_failure_filter,
+    decode_filter,
+    decode_history_filter,
+    decode_purge,
+    decode_replay,
+)
 from lq.wire.idempotency import IDEMPOTENCY_KEY, digest_request, read_idempotency_key
 from lq.wire.redaction import Hide, check_redaction, redact_error
 
@@ -117,6 +129,7 @@ __all__ = [
     "CronQuery",
     "Hide",
     "NextQuery",
+    "Sweep",
     "TokenRequest",
     "check_item_headers",
     "check_key",
@@ -125,6 +138,7 @@ __all__ = [
     "check_schedule_key",
     "decode_atomic",
     "decode_backup_query",
+    "decode_cancel",
     "decode_complete",
     "decode_cron",
     "decode_deep",
@@ -132,6 +146,7 @@ __all__ = [
     "decode_edit",
     "decode_event_filter",
     "decode_fail",
+    "decode_failure_filter",
     "decode_filter",
     "decode_force",
     "decode_history_filter",
@@ -141,9 +156,11 @@ __all__ = [
     "decode_overview",
     "decode_part_query",
     "decode_pause",
+    "decode_purge",
     "decode_push",
     "decode_queue_edit",
     "decode_release",
+    "decode_replay",
     "decode_schedule",
     "decode_schedule_edit",
     "decode_schedule_filter",
@@ -156,11 +173,13 @@ __all__ = [
     "encode_batch",
     "encode_callback",
     "encode_cancelled",
+    "encode_cancelled_many",
     "encode_checkup",
     "encode_cron",
     "encode_drain",
     "encode_error",
     "encode_event",
+    "encode_failures",
     "encode_full_item",
     "encode_full_schedule",
     "encode_health",
@@ -176,6 +195,7 @@ __all__ = [
     "encode_queues",
     "encode_released",
     "encode_reload",
+    "encode_replayed",
     "encode_schedule",
     "encode_schedules",
     "encode_scriptlets",

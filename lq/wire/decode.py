@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from lq.backoff import parse_retry
 from lq.errors import ValidationError
-from lq.model import Edit, JobFilter, Push, QueueEdit, Scope
+from lq.model import Edit, Push, QueueEdit, Scope
 from lq.rate import parse_rate
 from lq.when import DAY_MS, parse_delay, parse_rfc3339
 from lq.wire import fields
@@ -61,27 +61,6 @@ EDIT_HEADERS: Final[Known[str]] = MappingProxyType(
     {name: (name, _FIXED) for name in PUSH_HEADERS} | {**_CHANGEABLE}
 )
 FAIL_HEADERS: Final[Known[str]] = MappingProxyType({"x-lq-retry": ("again", fields.read_again)})
-_LISTING: Final[Known[str]] = MappingProxyType(
-    {
-        "queue": ("queue", fields.check_queue),
-        "key": ("key", fields.check_key),
-        "label": ("label", fields.read_label),
-        "schedule": ("schedule", fields.read_id),
-        "limit": ("limit", fields.read_limit),
-        "cursor": ("cursor", fields.read_cursor),
-    }
-)
-UNFINISHED_QUERY: Final[Known[str]] = MappingProxyType(
-    {**_LISTING, "state": ("state", fields.read_state)}
-)
-HISTORY_QUERY: Final[Known[str]] = MappingProxyType(
-    {
-        **_LISTING,
-        "state": ("state", fields.read_finished_state),
-        "from": ("from_at", fields.read_instant),
-        "to": ("to_at", fields.read_instant),
-    }
-)
 ATOMIC_QUERY: Final[Known[str]] = MappingProxyType({"atomic": ("atomic", fields.read_flag)})
 DRY_QUERY: Final[Known[str]] = MappingProxyType({"dry": ("dry", fields.read_flag)})
 DEEP_QUERY: Final[Known[str]] = MappingProxyType({"deep": ("deep", fields.read_flag)})
@@ -210,22 +189,6 @@ def decode_token_request(body: bytes, now: int) -> TokenRequest:
     members = read_document(body, token_members(now))
     require(members, name="name", scopes="scopes")
     return TokenRequest(**members)
-
-
-def decode_filter(query: str, *, queue: str | None = None) -> JobFilter:
-    """Read the query of a listing of unfinished items. Raises: ValidationError.
-
-    Shape: with `queue` (the path names it) the query may not name another.
-    """
-    if queue is None:
-        return JobFilter(**read_query(query, UNFINISHED_QUERY))
-    known = {name: field for name, field in UNFINISHED_QUERY.items() if name != "queue"}
-    return JobFilter(queue=queue, **read_query(query, known))
-
-
-def decode_history_filter(query: str) -> JobFilter:
-    """Read the query of a listing of finished items. Raises: ValidationError."""
-    return JobFilter(**read_query(query, HISTORY_QUERY))
 
 
 def decode_pause(query: str, now: int) -> QueueEdit:

@@ -27,12 +27,10 @@ from lq.wire.decode import (
     EDIT_HEADERS,
     FAIL_HEADERS,
     FORCE_QUERY,
-    HISTORY_QUERY,
     LOG_QUERY,
     OVERVIEW_QUERY,
     PUSH_HEADERS,
     ROTATION_QUERY,
-    UNFINISHED_QUERY,
     pause_query,
     queue_members,
     token_members,
@@ -50,11 +48,24 @@ from lq.wire.encode import ANSWERS as ITEM_ANSWERS
 from lq.wire.encode_batch import ANSWERS as BATCH_ANSWERS
 from lq.wire.encode_checkup import ANSWERS as CHECKUP_ANSWERS
 from lq.wire.encode_daemon import ANSWERS as DAEMON_ANSWERS
+from lq.wire.encode_finding import ANSWERS as FINDING_ANSWERS
 from lq.wire.encode_overview import ANSWERS as OVERVIEW_ANSWERS
 from lq.wire.encode_schedule import ANSWERS as SCHEDULE_ANSWERS
 from lq.wire.encode_why import ANSWERS as WHY_ANSWERS
 from lq.wire.events import ANSWERS as EVENT_ANSWERS
 from lq.wire.events import EVENTS_QUERY, LAST_EVENT_ID
+from lq.wire.filters import (
+    CANCEL_QUERY,
+    FAILURES_QUERY,
+    FINGERPRINT,
+    HISTORY_QUERY,
+    MAX_TARGET,
+    MAX_TEXT,
+    PURGE_QUERY,
+    REPLAY_QUERY,
+    UNFINISHED_QUERY,
+    WAITING,
+)
 from lq.wire.idempotency import BARE, IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, QUOTED
 from lq.wire.reading import Known, Refusing
 
@@ -280,6 +291,21 @@ _PARAMETERS: Final[Mapping[str, Form]] = {
     ),
     "cursor": Form("what the last page gave as cursor", _text(maxLength=fields.MAX_CURSOR), None),
     "state": Form("its state", _words(*fields.STATES), "RETRY"),
+    "target": Form(
+        'what it calls: a whole target, or its beginning and a "*"',
+        _text(maxLength=MAX_TARGET),
+        "https://example.com/*",
+    ),
+    "error": Form(
+        "a part of its error's text; ASCII letters in any case",
+        _text(maxLength=MAX_TEXT),
+        "refused",
+    ),
+    "fingerprint": Form(
+        "how it has failed, as GET /failures tells",
+        _text(pattern=f"^(?i:{FINGERPRINT})$"),
+        "00c5a1d9e8f7b6a4",
+    ),
     "from": Form("from this instant on", _INSTANT, "2026-12-01T00:00:00Z"),
     "to": Form("up to this instant", _INSTANT, "2036-12-01T00:00:00Z"),
     "count": Form("how many (default: 5)", _COUNT, 3),
@@ -320,6 +346,19 @@ _PARAMETERS: Final[Mapping[str, Form]] = {
         "schedules leave out the times that they have missed (default: 0)",
         _words("1", "0", "true", "false"),
         "1",
+    ),
+}
+_FLAG: Final = _words("1", "0", "true", "false")
+_SWEPT: Final[Mapping[str, Form]] = {
+    **_PARAMETERS,
+    "cursor": Form("go on from the last answer", _text(maxLength=fields.MAX_CURSOR), None),
+    "state": Form("its state", _words(*WAITING, "RUNNING"), "RETRY"),
+    "dry": Form("only count (default: 0)", _FLAG, "1"),
+    "all": Form("all are meant; needed where no filter says which", _FLAG, "1"),
+    "rate": Form(
+        "how many are due in a stretch of time (default: all are due now)",
+        _text(pattern=r"^\s*[0-9]{1,9}\s*/\s*\S+\s*$"),
+        "5/s",
     ),
 }
 _FINISHED: Final[Mapping[str, Form]] = {
@@ -446,6 +485,12 @@ SCHEDULE_EDIT: Final = _described(
 UNFINISHED: Final = _described(UNFINISHED_QUERY, _PARAMETERS)
 OF_QUEUE: Final = tuple(field for field in UNFINISHED if field.name != "queue")
 HISTORY: Final = _described(HISTORY_QUERY, _FINISHED)
+FAILURES: Final = _described(FAILURES_QUERY, _PARAMETERS)
+REPLAY: Final = _described(REPLAY_QUERY, {**_SWEPT, "state": _FINISHED["state"]})
+CANCEL: Final = _described(CANCEL_QUERY, _SWEPT)
+PURGE: Final = _described(
+    PURGE_QUERY, {**_SWEPT, "state": Form("its state", _words(*WAITING), "RETRY")}
+)
 SCHEDULES: Final = _described(SCHEDULES_QUERY, _PARAMETERS)
 TIMES: Final = _described(TIMES_QUERY, _PARAMETERS)
 CRON: Final = _described(CRON_QUERY, _PARAMETERS, "expr")
@@ -503,6 +548,7 @@ PATH: Final[Mapping[str, Form]] = {
 
 ANSWERS: Final[Mapping[str, Any]] = {
     **ITEM_ANSWERS,
+    **FINDING_ANSWERS,
     **WHY_ANSWERS,
     **CHECKUP_ANSWERS,
     **BATCH_ANSWERS,

@@ -16,7 +16,8 @@ from .process import LQ, Daemon, Ended, environment, run_lq
 from .shell import completions, piped, typed
 
 COMMANDS = {
-    *("serve", "push", "run", "items", "why", "history", "schedules", "cron", "apply", "reload"),
+    *("serve", "push", "run", "items", "why", "history", "failures", "schedules", "cron", "apply"),
+    "reload",
     *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
     *("tail", "top", "export", "drain", "backup", "restore", "release", "doctor", "version"),
 }
@@ -59,7 +60,7 @@ def test_help_lists_every_command_with_what_it_does(
             "schedules",
             {"ls", "show", "add", "edit", "rm", "pause", "resume", "run", "next", "simulate"},
         ),
-        ("queues", {"ls", "show", "set", "pause", "resume", "rm"}),
+        ("queues", {"ls", "show", "set", "pause", "resume", "purge", "rm"}),
         ("scriptlets", {"ls", "show", "check"}),
         ("alerts", {"ls", "test"}),
         ("tokens", {"create", "ls", "revoke"}),

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 LAYERS = (
-    ("lq", "lq.errors"),
+    ("lq", "lq.errors", "lq.fingerprint", "lq.finding"),
     ("lq.model", "lq.clock", "lq.when", "lq.toml", "lq.checkup"),
     ("lq.backoff", "lq.rate", "lq.why", "lq.cron", "lq.signature", "lq.paths", "lq.exchange"),
     ("lq.scriptlets", "lq.batch", "lq.event", "lq.overview", "lq.backups"),
@@ -39,7 +39,7 @@ LAYERS = (
     ("lq.daemon.breaker",),
     ("lq.daemon.notify",),
     ("lq.client", "lq.render"),
-    ("lq.render_schedules", "lq.render_events", "lq.render_top", "lq.sdk"),
+    ("lq.render_schedules", "lq.render_events", "lq.render_top", "lq.render_failures", "lq.sdk"),
     ("lq.daemon.store", "lq.daemon.targets", "lq.daemon.endpoints", "lq.daemon.auth"),
     ("lq.daemon.lanes",),
     ("lq.daemon.waiting",),
@@ -47,6 +47,7 @@ LAYERS = (
     ("lq.daemon.firer", "lq.daemon.callbacks", "lq.daemon.alerts", "lq.daemon.watch"),
     ("lq.daemon.schedules", "lq.daemon.overview", "lq.daemon.why", "lq.daemon.draining"),
     ("lq.daemon.checkup", "lq.daemon.batches", "lq.daemon.backup", "lq.daemon.holding"),
+    ("lq.daemon.bulk",),
     ("lq.daemon.engine", "lq.daemon.restore"),
     ("lq.daemon.core",),
     ("lq.daemon.api", "lq.daemon.panel"),
@@ -73,6 +74,7 @@ FORBIDDEN = (
     ("lq.daemon", "lq.render_schedules", "the daemon draws no tables"),
     ("lq.daemon", "lq.render_events", "the daemon draws no tables"),
     ("lq.daemon", "lq.render_top", "the daemon draws no tables"),
+    ("lq.daemon", "lq.render_failures", "the daemon draws no tables"),
     ("lq.sdk", "lq.daemon", "handlers run without the daemon"),
     ("lq.sdk", "aiosqlite", "handlers run without the daemon"),
 )

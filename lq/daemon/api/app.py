@@ -32,6 +32,7 @@ from lq.daemon.api import (
     draining,
     events,
     items,
+    many,
     openapi,
     queues,
     schedules,
@@ -70,7 +71,7 @@ OPEN_PATHS: Final = frozenset(
 
 ROUTES: Final = openapi.describing(
     (
-        *(*batch.ROUTES, *items.ROUTES, *schedules.ROUTES, *queues.ROUTES),
+        *(*batch.ROUTES, *items.ROUTES, *many.ROUTES, *schedules.ROUTES, *queues.ROUTES),
         *(*callbacks.ROUTES, *scriptlets.ROUTES, *alerts.ROUTES),
         *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES, *checkup.ROUTES, *events.ROUTES),
         *backup.ROUTES,

@@ -10,7 +10,7 @@ from lq.daemon.api.call import Call, Reply
 from lq.daemon.api.once import once
 from lq.daemon.api.router import Operation, Route
 from lq.errors import Conflict, IdempotencyMismatch, KeyExists, NotFound, TargetNotAllowed
-from lq.model import ById, Idempotency, Job, JobFilter, Page, Pushed, PushOutcome, Scope
+from lq.model import ById, Edit, Idempotency, Job, JobFilter, Page, Pushed, PushOutcome, Scope
 from lq.wire import describe
 
 _QUEUE = "/api/v1/queues/(?P<queue>.*?)/items"
@@ -51,6 +51,11 @@ async def cancel(call: Call) -> Reply:
 
 
 async def edit(call: Call) -> Reply:
+    return _item(call, await call.engine.edit(call.ref, await _edit(call)))
+
+
+async def _edit(call: Call) -> Edit:
+    """The changes that a request asks for, if it may."""
     wire.refuse_query(call.query)
     payload = await call.payload()
     wanted = wire.decode_edit(call.request.raw_headers, payload)
@@ -59,7 +64,7 @@ async def edit(call: Call) -> Reply:
         if not job.validate:
             call.require_trust(job.queue)
         call.require_scriptlet(wanted.target, job.queue)
-    return _item(call, await call.engine.edit(call.ref, wanted))
+    return wanted
 
 
 async def run(call: Call) -> Reply:
@@ -68,8 +73,8 @@ async def run(call: Call) -> Reply:
 
 
 async def retry(call: Call) -> Reply:
-    wire.refuse_query(call.query)
-    return _item(call, await call.engine.retry(call.ref))
+    changes = await _edit(call)
+    return _item(call, await call.engine.retry(call.ref, changes if changes != Edit() else None))
 
 
 async def attempts(call: Call) -> Reply:
@@ -139,7 +144,13 @@ _PUSH = Operation(
     payload=True,
 )
 _RUN = Operation("Make an item that waits due now", {200: "Item"}, _BOUND)
-_RETRY = Operation("Let a finished item wait again, with a fresh budget", {200: "Item"}, _BOUND)
+_RETRY = Operation(
+    "Let a finished item wait again, with a fresh budget; changed as by PATCH on the way",
+    {200: "Item"},
+    (*_BOUND, TargetNotAllowed),
+    headers=describe.EDIT,
+    payload=True,
+)
 _ATTEMPTS = Operation("List the attempts of an item, oldest first", {200: "Attempts"}, (NotFound,))
 _WHY = Operation("Explain what holds an item, and until when", {200: "Why"}, (NotFound,))
 _LOGS = Operation(

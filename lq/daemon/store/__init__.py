@@ -25,6 +25,7 @@ from msgspec import UNSET, Struct, UnsetType
 from lq.alerts import Line, Notice, Standing, Watch
 from lq.backups import Hold
 from lq.batch import Batched, NewBatch
+from lq.finding import Failure, FailureFilter, Step
 from lq.model import (
     Accepted,
     Attempt,
@@ -272,8 +273,8 @@ class Store(Protocol):
     async def edit(self, ref: Ref, edit: ResolvedEdit) -> Job | None:
         """Change a waiting job in place. Raises: Conflict when it is not waiting."""
 
-    async def revive(self, ref: Ref, now: int) -> Job | None:
-        """Make a finished job wait again with a fresh budget.
+    async def revive(self, ref: Ref, now: int, edit: ResolvedEdit | None = None) -> Job | None:
+        """Make a finished job wait again with a fresh budget, changed if there is an edit.
 
         Raises: Conflict when it is unfinished, its key waits already, or a call of it that was
         cancelled has not ended.
@@ -299,6 +300,23 @@ class Store(Protocol):
 
     async def finished(self, wanted: JobFilter) -> Page[Job]:
         """Finished jobs, newest first, without payloads."""
+
+    async def failures(self, wanted: FailureFilter) -> Page[Failure]:
+        """Kinds of failures, the last seen first."""
+
+    async def pick(
+        self, wanted: JobFilter, *, finished: bool
+    ) -> tuple[tuple[int, ...], str | None]:
+        """The seqs of a page of `finished` or `unfinished`, and the cursor of the next."""
+
+    async def revive_many(self, seqs: Sequence[int], due: Sequence[int], now: int) -> Step:
+        """Make finished jobs wait again, those that can, each for the next of these times.
+
+        In one transaction: of some hundreds at most, so that pushes do not wait.
+        """
+
+    async def cancel_many(self, seqs: Sequence[int], now: int, *, running: bool) -> Step:
+        """Move unprocessed jobs to CANCELLED, in one transaction; running ones if they may be."""
 
     async def queues(self) -> list[Queue]:
         """All queues, by name."""

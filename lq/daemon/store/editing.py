@@ -98,8 +98,10 @@ def _instead_of_editing(job: Job) -> str:
     return "push again with its key to make a successor" if job.key else "push a new item"
 
 
-def revive(tx: Transaction, ref: Ref, now: int) -> Job | Conflict | None:
-    """Make a finished job wait again."""
+def revive(
+    tx: Transaction, ref: Ref, now: int, wanted: ResolvedEdit | None = None
+) -> Job | Conflict | None:
+    """Make a finished job wait again, changed as it is wanted."""
     found = next(iter(find(tx.all, ref)), None)
     if found is None:
         return None
@@ -119,7 +121,7 @@ def revive(tx: Transaction, ref: Ref, now: int) -> Job | Conflict | None:
     tx.queue(job.queue, now)
     tx.change("revive_job", seq=job.seq, now=now)
     tx.move(queue, counted_as(job.state, job.failures), "pending")
-    return _reread(tx, job)
+    return _reread(tx, job) if wanted is None else edit(tx, ById(job.id), wanted)
 
 
 def expire(tx: Transaction, now: int, limit: int) -> tuple[tuple[Job, ...], int | None]:

@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from lq.errors import DataError, Unavailable
+from lq.fingerprint import fingerprint
 
 # "lqdb" in ASCII: tells lq's databases from any other SQLite file.
 APPLICATION_ID = 0x6C716462
@@ -146,8 +147,10 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Run the scripts the database has not seen, all of one script or nothing of it.
 
     Scripts may ask for `entropy(n)`: bytes that nobody can guess, which SQLite does not promise.
+    They, and the statements of the store, for `fingerprint(target, status, error)`, too.
     """
     connection.create_function("entropy", 1, os.urandom)
+    connection.create_function("fingerprint", 3, fingerprint, deterministic=True)
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     for number, script in enumerate(scripts()[version:], start=version + 1):
         # executescript commits what is open before it starts; so BEGIN is part of the script.

@@ -11,8 +11,11 @@ from functools import cache
 from importlib.resources import files
 from itertools import chain
 
-# On jobs, queues and tokens; on schedules; on alerts; on answers; for a glance.
-_FILES = ("queries.sql", "schedules.sql", "alerts.sql", "answers.sql", "overview.sql")
+# On jobs, queues and tokens; on schedules; on alerts; on answers; for a glance; on many jobs.
+_FILES = (
+    *("queries.sql", "schedules.sql", "alerts.sql", "answers.sql", "overview.sql"),
+    *("finding.sql", "bulk.sql"),
+)
 _ROWS = re.compile(r"VALUES :rows\((\d+)\)")
 # SQLite takes 32,766 parameters a statement, and 1,024 rows of 27 stay below. Beyond 64 rows the
 # cost of a row no longer falls, but each statement is a crossing to a busy interpreter.

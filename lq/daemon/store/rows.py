@@ -84,7 +84,8 @@ def labels_text(labels: tuple[str, ...]) -> str:
     return f",{','.join(labels)}," if labels else ""
 
 
-def _labels(text: str) -> tuple[str, ...]:
+def labels(text: str) -> tuple[str, ...]:
+    """Labels as they were given."""
     return tuple(text[1:-1].split(",")) if text else ()
 
 
@@ -105,7 +106,7 @@ def job(row: Sequence[Any]) -> Job:
         key=row[11],
         headers=headers(row[12]),
         content_type=row[13],
-        labels=_labels(row[14]),
+        labels=labels(row[14]),
         validate=row[15] == 1,
         failures=row[16],
         interruptions=row[17],

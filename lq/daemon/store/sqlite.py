@@ -31,7 +31,9 @@ from lq.daemon.store import (
     answers,
     backup,
     batching,
+    bulk,
     editing,
+    finding,
     overview,
     pushing,
     queues,
@@ -46,6 +48,7 @@ from lq.daemon.store.queries import named
 from lq.daemon.store.rows import Row
 from lq.daemon.store.transaction import Transaction
 from lq.errors import RequestError, StorageFull, Unavailable
+from lq.finding import Failure, FailureFilter, Step
 from lq.model import (
     Accepted,
     Attempt,
@@ -166,8 +169,24 @@ class SqliteStore:
     async def edit(self, ref: Ref, edit: ResolvedEdit) -> Job | None:
         return await self._do(editing.edit, ref, edit)
 
-    async def revive(self, ref: Ref, now: int) -> Job | None:
-        return await self._do(editing.revive, ref, now)
+    async def revive(self, ref: Ref, now: int, edit: ResolvedEdit | None = None) -> Job | None:
+        return await self._do(editing.revive, ref, now, edit)
+
+    async def pick(
+        self, wanted: JobFilter, *, finished: bool
+    ) -> tuple[tuple[int, ...], str | None]:
+        pick = finding.finished_at if finished else finding.unfinished_at
+        seqs, cursor = await self._ask(pick, wanted)
+        return tuple(seqs), cursor
+
+    async def revive_many(self, seqs: Sequence[int], due: Sequence[int], now: int) -> Step:
+        return await self._do(bulk.revive, seqs, due, now)
+
+    async def cancel_many(self, seqs: Sequence[int], now: int, *, running: bool) -> Step:
+        return await self._do(bulk.cancel, seqs, now, running=running)
+
+    async def failures(self, wanted: FailureFilter) -> Page[Failure]:
+        return await self._ask(finding.failures, wanted)
 
     async def expire(self, now: int, limit: int) -> tuple[tuple[Job, ...], int | None]:
         return await self._do(editing.expire, now, limit)
@@ -191,10 +210,10 @@ class SqliteStore:
         return await self._ask(reading.attempts, ref)
 
     async def unfinished(self, wanted: JobFilter) -> Page[Job]:
-        return await self._ask(reading.unfinished, wanted)
+        return await self._ask(finding.unfinished, wanted)
 
     async def finished(self, wanted: JobFilter) -> Page[Job]:
-        return await self._ask(reading.finished, wanted)
+        return await self._ask(finding.finished, wanted)
 
     async def queues(self) -> list[Queue]:
         return await self._ask(reading.queues)

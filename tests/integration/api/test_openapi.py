@@ -17,9 +17,7 @@ from lq.wire import describe
 from lq.wire.batch import BATCH_HEADERS, ENTRY
 from lq.wire.decode import (
     EDIT_HEADERS,
-    HISTORY_QUERY,
     PUSH_HEADERS,
-    UNFINISHED_QUERY,
     pause_query,
     queue_members,
     token_members,
@@ -27,6 +25,13 @@ from lq.wire.decode import (
 from lq.wire.decode_schedule import CRON_QUERY, SCHEDULE_EDIT_HEADERS, SCHEDULE_HEADERS
 from lq.wire.describe import Field
 from lq.wire.events import EVENTS_QUERY
+from lq.wire.filters import (
+    CANCEL_QUERY,
+    FAILURES_QUERY,
+    HISTORY_QUERY,
+    REPLAY_QUERY,
+    UNFINISHED_QUERY,
+)
 from lq.wire.reading import Known, Refusing
 
 from .described import DOCUMENT
@@ -46,6 +51,9 @@ TEXTS: dict[str, tuple[Known[Any], tuple[Field, ...]]] = {
     "schedule edit": (SCHEDULE_EDIT_HEADERS, describe.SCHEDULE_EDIT),
     "items": (UNFINISHED_QUERY, describe.UNFINISHED),
     "history": (HISTORY_QUERY, describe.HISTORY),
+    "failures": (FAILURES_QUERY, describe.FAILURES),
+    "replay": (REPLAY_QUERY, describe.REPLAY),
+    "cancel": (CANCEL_QUERY, describe.CANCEL),
     "cron": (CRON_QUERY, describe.CRON),
     "pause": (pause_query(0), describe.PAUSE),
     "events": (EVENTS_QUERY, describe.EVENTS),

@@ -116,7 +116,8 @@ FROM v WHERE jobs.seq = v.seq AND jobs.state = 'PENDING';
 -- End the runs of jobs that still belong to them, for good.
 WITH v (seq, run, state, finished_at, failures, status, error) AS (VALUES :rows(7))
 UPDATE jobs SET state = v.state, run_id = NULL, finished_at = v.finished_at,
-    failures = v.failures, interruptions = 0, last_status = v.status, error = v.error
+    failures = v.failures, interruptions = 0, last_status = v.status, error = v.error,
+    fingerprint = iif(v.state = 'FAILED', fingerprint(jobs.target, v.status, v.error), NULL)
 FROM v WHERE jobs.seq = v.seq AND jobs.run_id = v.run AND jobs.state = 'RUNNING';
 
 -- name: return_jobs
@@ -251,7 +252,7 @@ WHERE seq = :seq AND state = 'PENDING';
 -- Make a finished job wait again, as if just pushed.
 UPDATE jobs SET state = 'PENDING', not_before = :now, due_at = :now, expires_at = NULL,
     expires_ms = NULL, finished_at = NULL, failures = 0, interruptions = 0,
-    last_status = NULL, error = NULL, held_until = NULL
+    last_status = NULL, error = NULL, held_until = NULL, fingerprint = NULL
 WHERE seq = :seq AND state IN ('COMPLETED', 'FAILED', 'CANCELLED');
 
 -- name: expired_jobs
@@ -265,7 +266,9 @@ SELECT json_group_array(json_array(seq, queue_id, failures)) FROM (
 -- Fail waiting jobs whose expiry has passed.
 WITH v (seq, now) AS (VALUES :rows(2))
 UPDATE jobs SET state = 'FAILED', finished_at = v.now,
-    error = 'expired' || coalesce('; last attempt: ' || error, ' before it could start')
+    error = 'expired' || coalesce('; last attempt: ' || error, ' before it could start'),
+    fingerprint = fingerprint(jobs.target, jobs.last_status,
+        'expired' || coalesce('; last attempt: ' || error, ' before it could start'))
 FROM v WHERE jobs.seq = v.seq AND jobs.state = 'PENDING';
 
 -- name: next_expiry
@@ -294,84 +297,6 @@ DELETE FROM jobs WHERE seq IN (SELECT column1 FROM (VALUES :rows(1)));
 SELECT u.attempt, u.started_at, u.ended_at, u.outcome, u.status, u.error, u.headers, u.body,
        u.truncated, u.log
 FROM runs u JOIN jobs j ON j.seq = u.job_seq WHERE j.id = :id ORDER BY u.id;
-
--- name: pending_page
--- Waiting jobs after a cursor, by queue in due order.
-SELECT r.*, NULL FROM job_rows r
-WHERE r.state = 'PENDING' AND (r.queue_id, r.due_at, r.seq) > (:after_queue, :after_due, :after_seq)
-  AND (:queue IS NULL OR r.queue_id = :queue)
-  AND (:queues IS NULL OR r.queue_id IN (SELECT value FROM json_each(:queues)))
-  AND (:retrying IS NULL OR (r.failures > 0) = :retrying)
-  AND (:key IS NULL OR r.key = :key)
-  AND (:label IS NULL OR instr(r.labels, :label) > 0)
-  AND (:from_at IS NULL OR r.created_at >= :from_at)
-  AND (:to_at IS NULL OR r.created_at < :to_at)
-ORDER BY r.queue_id, r.due_at, r.seq LIMIT :limit;
-
--- name: pending_page_of_queue
--- Waiting jobs of one queue after a cursor, in due order.
-SELECT r.*, NULL FROM job_rows r
-WHERE r.queue_id = :queue AND r.state = 'PENDING' AND (r.due_at, r.seq) > (:after_due, :after_seq)
-  AND (:retrying IS NULL OR (r.failures > 0) = :retrying)
-  AND (:key IS NULL OR r.key = :key)
-  AND (:label IS NULL OR instr(r.labels, :label) > 0)
-  AND (:from_at IS NULL OR r.created_at >= :from_at)
-  AND (:to_at IS NULL OR r.created_at < :to_at)
-ORDER BY r.due_at, r.seq LIMIT :limit;
-
--- name: pending_page_of_schedule
--- Waiting jobs of one schedule after a cursor, by queue in due order.
-SELECT r.*, NULL FROM job_rows r
-WHERE r.schedule_id = :schedule AND r.state = 'PENDING'
-  AND (r.queue_id, r.due_at, r.seq) > (:after_queue, :after_due, :after_seq)
-  AND (:queue IS NULL OR r.queue_id = :queue)
-  AND (:queues IS NULL OR r.queue_id IN (SELECT value FROM json_each(:queues)))
-  AND (:retrying IS NULL OR (r.failures > 0) = :retrying)
-  AND (:key IS NULL OR r.key = :key)
-  AND (:label IS NULL OR instr(r.labels, :label) > 0)
-  AND (:from_at IS NULL OR r.created_at >= :from_at)
-  AND (:to_at IS NULL OR r.created_at < :to_at)
-ORDER BY r.queue_id, r.due_at, r.seq LIMIT :limit;
-
--- name: running_page
--- Running jobs after a cursor, in the order they were claimed.
-SELECT r.*, NULL FROM runs u JOIN job_rows r ON r.seq = u.job_seq AND r.run_id = u.id
-WHERE u.ended_at IS NULL AND u.id > :after_run
-  AND (:schedule IS NULL OR r.schedule_id = :schedule)
-  AND (:queue IS NULL OR r.queue_id = :queue)
-  AND (:queues IS NULL OR r.queue_id IN (SELECT value FROM json_each(:queues)))
-  AND (:key IS NULL OR r.key = :key)
-  AND (:label IS NULL OR instr(r.labels, :label) > 0)
-  AND (:from_at IS NULL OR r.created_at >= :from_at)
-  AND (:to_at IS NULL OR r.created_at < :to_at)
-ORDER BY u.id LIMIT :limit;
-
--- name: finished_page
--- Finished jobs before a cursor, newest first.
-SELECT r.*, NULL FROM job_rows r
-WHERE r.finished_at IS NOT NULL AND (r.finished_at, r.seq) < (:before_at, :before_seq)
-  AND (:queue IS NULL OR r.queue_id = :queue)
-  AND (:queues IS NULL OR r.queue_id IN (SELECT value FROM json_each(:queues)))
-  AND (:state IS NULL OR r.state = :state)
-  AND (:key IS NULL OR r.key = :key)
-  AND (:label IS NULL OR instr(r.labels, :label) > 0)
-  AND (:from_at IS NULL OR r.finished_at >= :from_at)
-  AND (:to_at IS NULL OR r.finished_at < :to_at)
-ORDER BY r.finished_at DESC, r.seq DESC LIMIT :limit;
-
--- name: finished_page_of_schedule
--- Finished jobs of one schedule before a cursor, newest first.
-SELECT r.*, NULL FROM job_rows r
-WHERE r.schedule_id = :schedule AND r.finished_at IS NOT NULL
-  AND (r.finished_at, r.seq) < (:before_at, :before_seq)
-  AND (:queue IS NULL OR r.queue_id = :queue)
-  AND (:queues IS NULL OR r.queue_id IN (SELECT value FROM json_each(:queues)))
-  AND (:state IS NULL OR r.state = :state)
-  AND (:key IS NULL OR r.key = :key)
-  AND (:label IS NULL OR instr(r.labels, :label) > 0)
-  AND (:from_at IS NULL OR r.finished_at >= :from_at)
-  AND (:to_at IS NULL OR r.finished_at < :to_at)
-ORDER BY r.finished_at DESC, r.seq DESC LIMIT :limit;
 
 -- name: queue_id
 -- The row of a queue, deleted or not.
