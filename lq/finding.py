@@ -21,6 +21,7 @@ class FailureFilter(Struct, frozen=True, kw_only=True):
 
     queue: str | None = None
     queues: tuple[str, ...] = ()
+    unsaid: tuple[str, ...] = ()
     target: str | None = None
     error: str | None = None
     fingerprint: str | None = None

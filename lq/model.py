@@ -425,11 +425,13 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     Shape: `state` takes the wire's words, RETRY included. `queues` are shell patterns (a token's).
     `target` is a whole one, or ends with `*`; `error` is a part of the text, in any case. `from_at`
     and `to_at` are about when it finished, of an unfinished one about when it was pushed.
-    `cursor` is what the last page gave.
+    `cursor` is what the last page gave. `unsaid` are queues whose errors are not for the eyes of
+    whoever asks: no `error` finds anything there.
     """
 
     queue: str | None = None
     queues: tuple[str, ...] = ()
+    unsaid: tuple[str, ...] = ()
     state: str | None = None
     key: str | None = None
     label: str | None = None

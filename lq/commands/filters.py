@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from lq.client import Client, Json
-from lq.commands import common
+from lq.commands import common, failure
 from lq.commands.common import looking, note, out, out_json
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ def _ask(number: int, does: str) -> None:
     meant = f"{does} {counted(number, 'item')}"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise typer.BadParameter(f"this would {meant}; say --yes to do it, or --dry-run to count")
-    typer.confirm(f"{meant.capitalize()}?", abort=True, err=True)
+    if not typer.confirm(f"{meant.capitalize()}?", err=True):
+        raise typer.Exit(failure.NEGATIVE)
 
 
 def _show(answer: Json, does: str, member: str, *, as_json: bool) -> None:

@@ -61,14 +61,18 @@ class Bulk:
         events: Events,
         lanes: Lanes,
         gate: Callable[[], None],
+        writing: Callable[[Awaitable[Step]], Awaitable[Step]],
         stop: Callable[[str], None],
     ) -> None:
-        """Shape: `gate` raises when nothing may change; `stop` ends the scriptlet of a job."""
+        """Shape: `gate` raises when nothing may change, `writing` remembers whether a write could
+        be done; `stop` ends the scriptlet of a job.
+        """
         self._store = store
         self._clock = clock
         self._events = events
         self._lanes = lanes
         self._gate = gate
+        self._writing = writing
         self._stop = stop
 
     async def failures(self, wanted: FailureFilter) -> Page[Failure]:
@@ -88,7 +92,8 @@ class Bulk:
         async def act(seqs: tuple[int, ...]) -> Step:
             nonlocal pace
             at = self._clock.now()
-            step = await self._store.revive_many(seqs, pace.due(len(seqs), rate, at), at)
+            reviving = self._store.revive_many(seqs, pace.due(len(seqs), rate, at), at)
+            step = await self._writing(reviving)
             pace = replace(pace, done=pace.done + len(step.touched))
             self._tell("revive", State.PENDING, step, at)
             return step
@@ -110,7 +115,7 @@ class Bulk:
 
         async def act(seqs: tuple[int, ...]) -> Step:
             now = self._clock.now()
-            step = await self._store.cancel_many(seqs, now, running=running)
+            step = await self._writing(self._store.cancel_many(seqs, now, running=running))
             for one in step.touched:
                 self._stop(one.id)
             self._tell("cancel", State.CANCELLED, step, now)
@@ -155,11 +160,9 @@ class Bulk:
             due[one.queue] = min(at, due.get(one.queue, at))
         for queue, at in due.items():
             self._lanes.expect(queue, at, now)
-        if not self._events.wanted:
-            return
         error = "cancelled" if state is State.CANCELLED else None
         for one in step.touched:
-            self._events.publish(
+            self._events.swept(
                 Event(
                     verb=verb, job_id=one.id, queue=one.queue, state=state, at=now, error=error,
                     key=one.key, labels=one.labels, schedule=one.schedule, due_at=one.due_at,

@@ -79,6 +79,7 @@ from lq.model import (
 from lq.scriptlets import Registry
 from lq.when import forget_zones
 from lq.why import Why
+from lq.wire.redaction import RESPONSE
 
 T = TypeVar("T")
 
@@ -178,7 +179,7 @@ class Engine:
         )  # fmt: skip
         self.bulk = Bulk(
             store=store, clock=clock, events=events, lanes=lanes,
-            gate=self._refuse_when_stopping, stop=local.stop,
+            gate=self._refuse_when_stopping, writing=self._writing, stop=local.stop,
         )  # fmt: skip
         self._load_config = load_config
         self._prepare = prepare
@@ -520,6 +521,11 @@ class Engine:
     def still_knows(self, principal: Principal) -> bool:
         """Whether who has been let in would be let in now; the owner of the socket always is."""
         return not principal.digest or self._keyring.holds(principal.digest, self._clock.now())
+
+    @property
+    def unsaid(self) -> tuple[str, ...]:
+        """The queues that do not show what their handlers answered."""
+        return tuple(name for name in self._config.queues if RESPONSE in self.redactions(name))
 
     def redactions(self, queue: str) -> tuple[str, ...]:
         """What of a queue's items is not shown."""

@@ -139,6 +139,11 @@ class Events:
         if self._sinks:
             self.publish(moved(verb, job, at, outcome))
 
+    def swept(self, event: Event) -> None:
+        """Count a job that a sweep over many has moved, and tell of it."""
+        self._count(event.queue, event.verb)
+        self.publish(event)
+
     def pushed(self, new: NewJob, job_id: str, at: int, outcome: PushOutcome) -> None:
         """Count a push of many, and tell of it; one that was kept is none."""
         if outcome is PushOutcome.KEPT:

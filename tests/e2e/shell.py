@@ -47,9 +47,12 @@ def piped(daemon: Daemon, *arguments: str, **environ: str) -> subprocess.Popen[b
     )
 
 
-def typed(daemon: Daemon, *arguments: str, width: int = 120, **environ: str) -> Seen:
-    """Run a command on a terminal of that width."""
+def typed(
+    daemon: Daemon, *arguments: str, width: int = 120, keys: str = "", **environ: str
+) -> Seen:
+    """Run a command on a terminal of that width, where these keys have been pressed already."""
     master, terminal = pty.openpty()
+    os.write(master, keys.encode())
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
     with subprocess.Popen(
         [LQ, *arguments],

@@ -7,7 +7,8 @@ import json
 from lq.client import Client
 
 from .endpoint import Endpoint
-from .process import Daemon
+from .process import Daemon, wait_until
+from .shell import piped, typed
 
 
 def cancelled(client: Client, endpoint: Endpoint, number: int, queue: str = "q") -> None:
@@ -51,3 +52,50 @@ def test_failures_lead_to_their_items(lq: Daemon, endpoint: Endpoint) -> None:
     listed = lq.cli("history", "--fingerprint", kind["fingerprint"], "-q").stdout.split()
     assert kind["item"] in listed
     assert lq.cli("history", "--error", "EXPIRED", "-q").stdout.split() == listed
+
+
+def test_a_person_is_asked_and_may_say_no(lq: Daemon, endpoint: Endpoint) -> None:
+    cancelled(lq.client, endpoint, 3)
+    lq.client.pause("q")
+    said = typed(lq, "items", "retry", "--queue", "q", keys="n\n")
+    assert "3 items" in said.plain
+    assert said.code == 1
+    assert lq.client.queue("q")["pending"] == 0
+    done = typed(lq, "items", "retry", "--queue", "q", keys="y\n")
+    assert done.code == 0
+    assert lq.client.queue("q")["pending"] == 3
+
+
+def test_a_replay_cut_off_by_kill_9_is_finished_by_the_next(lq: Daemon, endpoint: Endpoint) -> None:
+    number = 4000
+    entries = [{"target": endpoint.url(), "delay": "1h", "json": n} for n in range(number)]
+    lq.client.push_batch("q", entries)
+    lq.client.cancel_many(queue="q")
+    lq.client.pause("q")
+    for _ in range(3):
+        before = lq.client.queue("q")["pending"]
+        replay = piped(lq, "history", "replay", "--queue", "q", "--rate", "1/min", "--yes")
+        wait_until(lambda before=before: lq.client.queue("q")["pending"] > before)  # type: ignore[misc]
+        lq.kill()
+        replay.communicate(timeout=20)
+        lq.start()
+        counts = lq.client.queue("q")
+        assert counts["pending"] + counts["cancelled"] == number
+        if counts["pending"] == number:
+            break
+    while lq.client.replay(queue="q", rate="1/min").get("cursor"):
+        pass
+    assert lq.client.queue("q")["pending"] == number
+    assert lq.client.checkup(deep=True)["database"].get("fault") is None
+
+
+def test_two_replays_at_once_revive_each_item_once(lq: Daemon, endpoint: Endpoint) -> None:
+    number = 3000
+    entries = [{"target": endpoint.url(), "delay": "1h", "json": n} for n in range(number)]
+    lq.client.push_batch("q", entries)
+    lq.client.cancel_many(queue="q")
+    lq.client.pause("q")
+    replays = [piped(lq, "history", "replay", "--queue", "q", "--yes", "--json") for _ in range(2)]
+    done = [json.loads(replay.communicate(timeout=60)[0])["replayed"] for replay in replays]
+    assert sum(done) == number
+    assert lq.client.queue("q")["pending"] == number

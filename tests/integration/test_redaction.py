@@ -172,3 +172,19 @@ async def test_a_queue_hides_nothing_that_it_was_not_told_to(
     assert (shown["payload"], shown["error"]) == ("payload-canary", "status 500: said")
     assert shown["headers"] == {"x-customer": "ada"}
     assert "redacted" not in shown
+
+
+async def test_what_is_hidden_cannot_be_searched_for(home: Home, shy: Daemon, owner: Peer) -> None:
+    home.handler.on("/", answers(500, b"said-canary"))
+    with shy.events.subscribe() as events:
+        for queue in ("shy", "open"):
+            pushed = await shy.engine.push(home.push(queue=queue, retry=RetryPolicy(0)))
+            await heard(events, "bury", pushed.job.id)
+    for path in ("GET history?error=said", "GET queues/shy/items?state=FAILED&error=said"):
+        items = (await owner.ask(path)).json["items"]
+        assert {item["queue"] for item in items} <= {"open"}
+    [kind] = (await owner.ask("GET failures?error=said")).json["failures"]
+    assert kind["queues"] == ["open"]
+    [found] = (await owner.ask("GET history?error=said")).json["items"]
+    assert found["queue"] == "open"
+    assert (await owner.ask("POST history/replay?error=said&dry=1")).json["matched"] == 1

@@ -97,7 +97,7 @@ async def logs(call: Call) -> Reply:
 
 
 async def of_queue(call: Call) -> Reply:
-    wanted = wire.decode_filter(call.query, queue=call.queue)
+    wanted = _visible(call, wire.decode_filter(call.query, queue=call.queue))
     return _page(call, await call.engine.items(wanted))
 
 
@@ -123,7 +123,7 @@ def _visible(call: Call, wanted: JobFilter) -> JobFilter:
     """The filter, narrowed to the queues that the token may see."""
     if wanted.queue is not None:
         call.require(Scope.READ, queue=wanted.queue)
-    return replace(wanted, queues=call.principal.queues)
+    return replace(wanted, queues=call.principal.queues, unsaid=call.engine.unsaid)
 
 
 _BOUND = (NotFound, Conflict)

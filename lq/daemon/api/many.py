@@ -18,7 +18,7 @@ async def failures(call: Call) -> Reply:
     wanted = wire.decode_failure_filter(call.query)
     if wanted.queue is not None:
         call.require(*_READER, queue=wanted.queue)
-    wanted = replace(wanted, queues=call.principal.queues)
+    wanted = replace(wanted, queues=call.principal.queues, unsaid=call.engine.unsaid)
     page = await call.engine.bulk.failures(wanted)
     return Reply(wire.encode_failures(page, call.engine.redactions))
 
@@ -39,7 +39,8 @@ async def cancel(call: Call) -> Reply:
 
 async def purge(call: Call) -> Reply:
     sweep = wire.decode_purge(call.query, call.queue)
-    swept = await call.engine.bulk.cancel(sweep.wanted, running=False, dry=sweep.dry)
+    wanted = _reached(call, sweep.wanted)
+    swept = await call.engine.bulk.cancel(wanted, running=False, dry=sweep.dry)
     return Reply(wire.encode_cancelled_many(swept))
 
 
@@ -47,7 +48,7 @@ def _reached(call: Call, wanted: JobFilter) -> JobFilter:
     """The filter, narrowed to the queues whose items the token may change."""
     if wanted.queue is not None:
         call.require(*_OWNER, queue=wanted.queue)
-    return replace(wanted, queues=call.principal.queues)
+    return replace(wanted, queues=call.principal.queues, unsaid=call.engine.unsaid)
 
 
 _FAILURES = Operation(

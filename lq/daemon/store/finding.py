@@ -100,7 +100,7 @@ def finished(fetch: Fetch, wanted: JobFilter) -> Page[Job]:
 def failures(fetch: Fetch, wanted: FailureFilter) -> Page[Failure]:
     """Kinds of failures, the last seen first."""
     after = _failure_cursor(wanted.cursor)
-    allowed = _allowed(fetch, wanted.queue, wanted.queues)
+    allowed = _allowed(fetch, wanted)
     found: list[Failure] = []
     seen: set[str] = set()
     looked = fetch(
@@ -260,23 +260,28 @@ def _page(fetch: Fetch, seqs: Sequence[int], cursor: str | None) -> Page[Job]:
     return Page(tuple(found[seq] for seq in seqs), cursor)
 
 
-def _allowed(fetch: Fetch, queue: str | None, patterns: Sequence[str]) -> set[int] | None:
+def _allowed(fetch: Fetch, wanted: JobFilter | FailureFilter) -> set[int] | None:
     """The queues that a filter lets through; None for all."""
+    queue, patterns = wanted.queue, wanted.queues
+    unsaid = set(wanted.unsaid) if wanted.error is not None else set()
+    if queue is not None and queue in unsaid:
+        return set()
     if queue is not None:
         reached = not patterns or any(fnmatchcase(queue, pattern) for pattern in patterns)
         return {number for (number,) in fetch("queue_id", name=queue)} if reached else set()
-    if not patterns:
+    if not patterns and not unsaid:
         return None
     return {
         number
         for number, name in fetch("queue_names")
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
+        if name not in unsaid
+        and (not patterns or any(fnmatchcase(name, pattern) for pattern in patterns))
     }
 
 
 def _tests(fetch: Fetch, wanted: JobFilter) -> dict[str, Any] | None:
     """What a job has to pass; None when no queue can match."""
-    allowed = _allowed(fetch, wanted.queue, wanted.queues)
+    allowed = _allowed(fetch, wanted)
     if allowed is not None and not allowed:
         return None
     one = wanted.queue is not None
