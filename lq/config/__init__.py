@@ -47,6 +47,8 @@ from lq.config.kinds import (
     why,
     words_of,
 )
+from lq.config.metrics import METRICS, MetricsConfig
+from lq.config.otlp import OTLP, Otlp
 from lq.config.schedules import FileSchedule, read_schedules
 from lq.config.scriptlets import FOLDER, read_scriptlets
 from lq.config.secrets import REDACT, SECRETS, Secrets
@@ -66,7 +68,9 @@ __all__ = [
     "HistoryConfig",
     "Limits",
     "Mail",
+    "MetricsConfig",
     "Network",
+    "Otlp",
     "RetryConfig",
     "Secrets",
     "Tls",
@@ -157,6 +161,9 @@ class Config(Struct, frozen=True, kw_only=True):
     breaker: BreakerConfig = BreakerConfig()
     history: HistoryConfig = HistoryConfig()
     events: EventsConfig = EventsConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    otlp: Otlp = Otlp()
+    log_format: str = "text"
     queues: Mapping[str, QueueSettings] = MappingProxyType({})
     schedules: tuple[FileSchedule, ...] = ()
     scriptlets: Mapping[str, Scriptlet] = MappingProxyType({})
@@ -212,6 +219,7 @@ _TOP: Mapping[str, Kind] = {
     "max_payload": SIZE,
     "max_batch": SIZE,
     "log_level": choice("debug", "info", "warning", "error"),
+    "log_format": choice("text", "json"),
     "trusted_proxy": PROXIES,
     "public_url": Kind(
         'a URL such as "https://lq.example.com", without query, fragment and user', base_url_of
@@ -257,6 +265,8 @@ _TABLES: Mapping[str, Mapping[str, Kind]] = {
         "keep": duration(0, 3650 * DAY, 'from 0s to 3650d, such as "30d"'),
     },
     "events": EVENTS,
+    "metrics": METRICS,
+    "otlp": OTLP,
     "mail": MAIL,
     "watch": WATCH,
 }
@@ -278,7 +288,7 @@ KeyPath = tuple[str, ...]
 _FILES: tuple[KeyPath, ...] = (
     *(("tls", "cert"), ("tls", "key")),
     *(("dispatch", "ca_file"), ("secrets", "key_file")),
-    *(("mail", "password_file"), ("mail", "ca_file")),
+    *(("mail", "password_file"), ("mail", "ca_file"), ("otlp", "headers_file")),
 )
 _KINDS: Mapping[KeyPath, Kind] = {(name,): kind for name, kind in _TOP.items()} | {
     (table, name): kind for table, kinds in _TABLES.items() for name, kind in kinds.items()
@@ -509,6 +519,8 @@ _STRUCTS: Mapping[str, Callable[..., Any]] = {
     "breaker": BreakerConfig,
     "history": HistoryConfig,
     "events": EventsConfig,
+    "metrics": MetricsConfig,
+    "otlp": Otlp,
     "mail": Mail,
     "watch": WatchConfig,
 }

@@ -33,9 +33,11 @@ from lq.daemon.events import Events
 from lq.daemon.feed import Feed
 from lq.daemon.firer import Firer
 from lq.daemon.lanes import Lanes
+from lq.daemon.metrics import Metrics
 from lq.daemon.overview import Overviews
 from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
+from lq.daemon.scraping import Scraper
 from lq.daemon.secret import Ring
 from lq.daemon.store import Store
 from lq.daemon.targets.scriptlet import ScriptletTarget
@@ -114,7 +116,9 @@ async def at_work(
     """
     scheduler = Scheduler(clock, store, config.history.keep_ms)
     rates = Throughputs(clock.monotonic)
-    events = Events(rates)
+    metrics = Metrics(config.metrics.queues)
+    events = Events(rates.count, metrics.moved)
+    store.observe(metrics.committed)
     feed = Feed(events, clock, config.events, os.urandom(4).hex())
     claimable = asyncio.Event()
     lanes = Lanes(
@@ -133,6 +137,7 @@ async def at_work(
         target=target,
         waiting=waiting,
         breakers=breakers,
+        metrics=metrics,
         events=events,
         clock=clock,
         curve=Curve(retry.base_ms, retry.factor, retry.cap_ms, retry.jitter),
@@ -175,6 +180,15 @@ async def at_work(
         get=get,
         files_wanted=files_wanted,
     )
+    scraper = Scraper(
+        config=config,
+        store=store,
+        clock=clock,
+        metrics=metrics,
+        dispatcher=dispatcher,
+        breakers=breakers,
+        endpoints=admission,
+    )
     draining = Draining(store, clock, lanes, dispatcher)
     callbacks = Callbacks(store=store, waiting=waiting, dispatcher=dispatcher, clock=clock)
     engine = Engine(
@@ -197,6 +211,7 @@ async def at_work(
         explainer=explainer,
         draining=draining,
         examiner=examiner,
+        scraper=scraper,
         scriptlets=scriptlets,
         local=local or ScriptletTarget(scriptlets.find, store.put_process),
         load_config=load_config or (lambda: config),
@@ -213,6 +228,7 @@ async def at_work(
         tasks.append(services.create_task(scheduler.run(), name="scheduler"))
         tasks.append(services.create_task(firer.run(), name="schedules"))
         tasks.append(services.create_task(alerts.run(), name="alerts"))
+        tasks.append(services.create_task(metrics.run(), name="metrics"))
         tasks.append(services.create_task(engine.backups.run(), name="backups"))
         tasks += [services.create_task(run(), name=name) for name, run in beside.items()]
 

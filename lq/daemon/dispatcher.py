@@ -25,6 +25,7 @@ from lq.daemon.breaker import Breakers
 from lq.daemon.endpoints import Hold
 from lq.daemon.events import Events
 from lq.daemon.lanes import Lanes
+from lq.daemon.metrics import Metrics
 from lq.daemon.store import ClaimRequest, Store
 from lq.daemon.waiting import UNREACHABLE, Waiting
 from lq.errors import StorageFull, Unavailable
@@ -68,6 +69,8 @@ class Admission(Protocol):
     async def examine(
         self, target: str, headers: Mapping[str, str], queue: str
     ) -> tuple[bool, str | None]: ...
+
+    def counts(self) -> Mapping[str, int]: ...
 
     def follow(self, queues: Mapping[str, QueueSettings]) -> None: ...
 
@@ -159,6 +162,7 @@ class Dispatcher:
         endpoints: Admission,
         waiting: Waiting,
         breakers: Breakers,
+        metrics: Metrics,
         target: Target,
         events: Events,
         clock: Clock,
@@ -173,6 +177,7 @@ class Dispatcher:
         self._endpoints = endpoints
         self._waiting = waiting
         self._breakers = breakers
+        self._metrics = metrics
         self._target = target
         self._events = events
         self._clock = clock
@@ -307,6 +312,7 @@ class Dispatcher:
 
     def start(self, run: Run) -> None:
         """Begin a claimed run whose slot is already taken."""
+        self._metrics.started(run.job.queue, run.started_at - run.job.due_at)
         self._events.moved("claim", run.job, run.started_at)
         self._watch(self._work(run))
 
@@ -346,7 +352,9 @@ class Dispatcher:
             else:
                 end = _untouched(run, now, job.due_at, job.error)
         except Exception as error:
-            log.exception("internal error while calling for job %s", run.job.id)
+            log.exception(
+                "internal error while calling for job %s", run.job.id, extra={"job": run.job.id}
+            )
             text = f"internal error of lq: {type(error).__name__}"
             failed = Outcome(kind=OutcomeKind.FAILED, error=text)
             end = decide(run, failed, self._clock.now(), self._curve, self._chance)
@@ -423,6 +431,9 @@ class Dispatcher:
             raise
         ended = self._clock.monotonic()
         self._lanes.took(run.job.queue, (ended - began) * 1000)
+        self._metrics.attempted(run.job.queue, outcome, ended - began)
+        if log.isEnabledFor(logging.DEBUG):
+            _say(run, outcome, ended - began)
         if fault := self._breakers.note(run.job.target, run.id, outcome, ended * 1000):
             log.warning("holding jobs back: %s", fault)
         if accepted := self._waiting.take_on(run, outcome):
@@ -495,6 +506,19 @@ class Dispatcher:
         if settled.applied:
             self._events.settled(settled.verb, settled.state, end)
         return settled
+
+
+def _say(run: Run, outcome: Outcome, seconds: float) -> None:
+    """Log an attempt; nothing of what the handler said, which is for the eyes of its queue."""
+    job, ms = run.job, round(seconds * 1000)
+    what = outcome.kind.value if outcome.status is None else f"status {outcome.status}"
+    log.debug(
+        "attempt %d of %s in %s: %s after %d ms", job.attempt, job.id, job.queue, what, ms,
+        extra={
+            "job": job.id, "queue": job.queue, "attempt": job.attempt, "ms": ms,
+            "status": outcome.status,
+        },
+    )  # fmt: skip
 
 
 def _in_place(end: Settlement) -> Settlement:

@@ -119,6 +119,9 @@ class KnownHandlers:
         known = _name(target) in self._handlers
         return False, None if known else "this application has no such handler"
 
+    def counts(self) -> Mapping[str, int]:
+        return {}
+
     def follow(self, queues: Mapping[str, QueueSettings]) -> None:
         """Nothing here depends on the queue."""
 

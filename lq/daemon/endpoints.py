@@ -149,6 +149,14 @@ class Endpoints:
             return True, str(fault)
         return True, None
 
+    def counts(self) -> Mapping[str, int]:
+        """How many endpoints there are by what is known of them."""
+        known = [one for one in self._known.values() if one.checked_until is not None]
+        invalid = sum(one.fault is not None for one in known)
+        tick = self._clock.monotonic() * 1000
+        slowed = sum(until > tick for until, _ in self._slowed.values())
+        return {"validated": len(known) - invalid, "invalid": invalid, "slowed": slowed}
+
     def follow(self, queues: Mapping[str, QueueSettings]) -> None:
         """Take what lq.toml says of queues, as it is now."""
         self._queues = queues

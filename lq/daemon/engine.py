@@ -40,6 +40,7 @@ from lq.daemon.overview import Overviews
 from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.schedules import Schedules
+from lq.daemon.scraping import Scraper
 from lq.daemon.secret import Ring
 from lq.daemon.store import Store
 from lq.daemon.targets.scriptlet import ScriptletTarget
@@ -125,6 +126,7 @@ class Engine:
         explainer: Explainer,
         draining: Draining,
         examiner: Examiner,
+        scraper: Scraper,
         load_config: Callable[[], Config],
         prepare: Callable[[Config], Callable[[], None]],
         entropy: Callable[[int], bytes] = os.urandom,
@@ -154,6 +156,8 @@ class Engine:
         self._explainer = explainer
         self.draining = draining
         self.examiner = examiner
+        self.scraper = scraper
+        scraper.well = lambda: (self.health().live, self.health().ready)
         self.schedules = Schedules(
             store=store,
             clock=clock,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
-from lq.daemon.throughput import Throughputs
 from lq.event import Event
 from lq.model import Job, NewJob, PushOutcome, Settlement, State
 
@@ -118,9 +118,10 @@ class Subscription:
 class Events:
     """Where transitions are published. What is told costs a count while nobody listens."""
 
-    def __init__(self, rates: Throughputs) -> None:
+    def __init__(self, *counting: Callable[[str, str], None]) -> None:
+        """Shape: each of `counting` is told of a queue and a verb, listeners or not."""
         self._sinks: set[Sink] = set()
-        self._count = rates.count
+        self._counting = counting
 
     @property
     def wanted(self) -> bool:
@@ -131,6 +132,10 @@ class Events:
         """Tell of what is no move of a job."""
         for sink in self._sinks:
             sink.put(event)
+
+    def _count(self, queue: str, verb: str) -> None:
+        for count in self._counting:
+            count(queue, verb)
 
     def moved(self, verb: str, job: Job, at: int, outcome: PushOutcome | None = None) -> None:
         """Count a move, and tell of it; a push that `outcome` says kept the job is none."""

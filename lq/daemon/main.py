@@ -47,9 +47,11 @@ from lq.daemon.targets.kinds import ByKind
 from lq.daemon.targets.names import GetAddrInfo
 from lq.daemon.targets.request import Signer
 from lq.daemon.targets.scriptlet import ScriptletTarget
+from lq.daemon.tracing import open_tracer
 from lq.daemon.waiting import ReturnAddress
 from lq.daemon.watch import Ping
 from lq.errors import ConfigError, RequestError, StartError
+from lq.logs import to_stderr
 from lq.model import Job, Run
 from lq.scriptlets import Registry, name_of
 
@@ -67,7 +69,7 @@ def serve(config: Config) -> int:
     # for cycles every 700 objects took a seventh of the time of a call.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    _log_to_stderr(config.log_level)
+    to_stderr(config.log_level, config.log_format)
     try:
         _run(_serve(config, Manager.take(os.environ)))
     except (StartError, BaseExceptionGroup) as error:
@@ -180,7 +182,11 @@ async def daemon(
 
         signer = Signer(ring.live, secret_for, callback_of)
         most = config.dispatch.concurrency
-        out = HttpTarget(signer, egress, clock, authorities, getaddrinfo, most_idle=most)
+        tracer = open_tracer(config.otlp)
+        if tracer is not None:
+            opened.push_async_callback(asyncio.to_thread, tracer.close)
+        sent = None if tracer is None else tracer.attempted
+        out = HttpTarget(signer, egress, clock, authorities, getaddrinfo, most_idle=most, sent=sent)
         target = await opened.enter_async_context(out)
         scriptlets = Registry(config.scriptlets)
         local = ScriptletTarget(scriptlets.find, store.put_process)
@@ -401,17 +407,6 @@ def _raise_file_limit(config: Config) -> None:
     if soft != resource.RLIM_INFINITY and soft < most:
         with contextlib.suppress(ValueError, OSError):  # macOS has a limit that it does not tell
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-def _log_to_stderr(level: str) -> None:
-    """Log what lq says; of libraries only warnings, since their details may quote payloads."""
-    wanted = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(
-        level=max(wanted, logging.WARNING),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
-    logging.getLogger("lq").setLevel(wanted)
 
 
 def _run(main: Coroutine[None, None, None]) -> None:

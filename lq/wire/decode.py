@@ -28,8 +28,9 @@ from lq.wire.reading import (
     require,
 )
 
+# Later versions may say more behind the flags; the first one says nothing else.
 _TRACEPARENT: Final = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
 )
 
 _CHANGEABLE: Final[Known[str]] = MappingProxyType(
@@ -265,7 +266,8 @@ def placed(members: dict[str, Any]) -> dict[str, Any]:
 def read_trace(plain: Mapping[bytes, bytes]) -> dict[str, str]:
     """The W3C trace context; a malformed one is to be ignored, says its specification."""
     traceparent = header_text(plain.get(b"traceparent", b""))
-    if not _TRACEPARENT.match(traceparent) or not fields.is_sendable(traceparent):
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found is None or (found[1] == "00" and found[2]) or not fields.is_sendable(traceparent):
         return {}
     trace = {"traceparent": traceparent}
     tracestate = header_text(plain.get(b"tracestate", b""))

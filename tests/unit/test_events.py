@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from lq.daemon.events import Event, Events
-from lq.daemon.throughput import Throughputs
 from lq.model import State
 
 
@@ -14,7 +13,7 @@ def event(number: int) -> Event:
 
 
 async def test_each_subscriber_hears_each_event_in_order() -> None:
-    events = Events(Throughputs(lambda: 0.0))
+    events = Events()
     with events.subscribe() as one, events.subscribe() as other:
         for number in range(3):
             events.publish(event(number))
@@ -23,7 +22,7 @@ async def test_each_subscriber_hears_each_event_in_order() -> None:
 
 
 async def test_a_subscriber_waits_for_what_comes() -> None:
-    events = Events(Throughputs(lambda: 0.0))
+    events = Events()
     with events.subscribe() as subscription:
         hearing = asyncio.ensure_future(anext(subscription))
         await asyncio.sleep(0)
@@ -33,7 +32,7 @@ async def test_a_subscriber_waits_for_what_comes() -> None:
 
 
 async def test_nobody_hears_what_was_before_or_after() -> None:
-    events = Events(Throughputs(lambda: 0.0))
+    events = Events()
     events.publish(event(1))
     with events.subscribe() as subscription:
         events.publish(event(2))
@@ -46,7 +45,7 @@ async def test_nobody_hears_what_was_before_or_after() -> None:
 
 
 async def test_who_falls_behind_loses_the_oldest_and_can_tell() -> None:
-    events = Events(Throughputs(lambda: 0.0))
+    events = Events()
     with events.subscribe(most=3) as slow, events.subscribe() as quick:
         for number in range(10):
             events.publish(event(number))
@@ -55,7 +54,7 @@ async def test_who_falls_behind_loses_the_oldest_and_can_tell() -> None:
 
 
 async def test_a_hot_path_can_see_whether_anybody_listens() -> None:
-    events = Events(Throughputs(lambda: 0.0))
+    events = Events()
     seen = [events.wanted]
     with events.subscribe():
         seen.append(events.wanted)
@@ -67,7 +66,7 @@ async def test_a_hot_path_can_see_whether_anybody_listens() -> None:
 
 
 async def test_a_reader_that_is_cancelled_loses_nothing() -> None:
-    events = Events(Throughputs(lambda: 0.0))
+    events = Events()
     with events.subscribe() as subscription:
         hearing = asyncio.ensure_future(anext(subscription))
         await asyncio.sleep(0)

@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from lq.config import EventsConfig
 from lq.daemon.events import Event, Events
 from lq.daemon.feed import Feed, Gap, Reader
-from lq.daemon.throughput import Throughputs
 from lq.errors import Unavailable
 from tests.clock import FakeClock
 
 
 def feed_of(remember: int = 100, subscribers: int = 10) -> tuple[Events, Feed]:
     """A feed, and what is published to it."""
-    events = Events(Throughputs(lambda: 0.0))
+    events = Events()
     config = EventsConfig(remember=remember, subscribers=subscribers)
     return events, Feed(events, FakeClock(), config, "0123abcd")
 

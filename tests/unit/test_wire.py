@@ -155,12 +155,19 @@ def test_a_content_type_that_could_not_go_out_again_is_refused(value: bytes) -> 
     assert issue.startswith("content-type: ")
 
 
+def test_a_trace_of_a_later_version_may_say_more() -> None:
+    later = "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-ever"
+    assert push(("traceparent", later)).traceparent == later
+
+
 @pytest.mark.parametrize(
     "traceparent",
     [
         "garbage",
         "00-" + "0" * 32 + "-00f067aa0ba902b7-01",
         "ff-" + "1" * 32 + "-" + "1" * 16 + "-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+        "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01x",
     ],
 )
 def test_a_broken_trace_is_ignored_as_its_specification_asks(traceparent: str) -> None:

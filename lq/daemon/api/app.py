@@ -33,6 +33,7 @@ from lq.daemon.api import (
     events,
     items,
     many,
+    metrics,
     openapi,
     queues,
     schedules,
@@ -74,6 +75,7 @@ ROUTES: Final = openapi.describing(
         *(*batch.ROUTES, *items.ROUTES, *many.ROUTES, *schedules.ROUTES, *queues.ROUTES),
         *(*callbacks.ROUTES, *scriptlets.ROUTES, *alerts.ROUTES),
         *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES, *checkup.ROUTES, *events.ROUTES),
+        *metrics.ROUTES,
         *backup.ROUTES,
     ),
     OPEN_PATHS,
@@ -252,7 +254,10 @@ class Api:
         else:
             who = f"{call.principal.name!r} at {self._client(call.request)}"
         shown = _loggable(path)
-        log.log(level, "%s: %s %r: %d (%s)", who, call.request.method, shown, status, request_id)
+        log.log(
+            level, "%s: %s %r: %d (%s)", who, call.request.method, shown, status, request_id,
+            extra={"request": request_id, "status": status},
+        )  # fmt: skip
 
     def _authenticate(self, request: web.BaseRequest) -> Principal:
         given = request.headers.getall("Authorization", ())

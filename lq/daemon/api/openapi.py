@@ -149,10 +149,7 @@ def _operation(route: Route, operation: Operation, names: Sequence[str], *, is_o
         "parameters": parameters,
         "responses": {
             **{str(s): _named(s) for s in sorted(_statuses(route, operation, is_open=is_open))},
-            **{
-                str(s): _stream(name) if operation.stream else _answer(s, name)
-                for s, name in operation.answers.items()
-            },
+            **{str(s): _described(s, name, operation) for s, name in operation.answers.items()},
         },
     }
     if operation.payload:
@@ -232,6 +229,21 @@ def _answer(status: int, name: str) -> Json:
         "description": "Done." if status < 300 else "Not well.",
         "headers": headers,
         "content": {"application/json": {"schema": {"$ref": _REFERENCE.format(name=name)}}},
+    }
+
+
+def _described(status: int, name: str, operation: Operation) -> Json:
+    if operation.text:
+        return _text(operation.text)
+    return _stream(name) if operation.stream else _answer(status, name)
+
+
+def _text(kind: str) -> Json:
+    """An answer that is no JSON."""
+    return {
+        "description": "Done.",
+        "headers": dict(_REQUEST_ID),
+        "content": {kind: {"schema": {"type": "string"}}},
     }
 
 

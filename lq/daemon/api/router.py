@@ -27,9 +27,9 @@ class Operation(NamedTuple):
     """What the description of the API says of a route, where its code does not say it.
 
     Shape: `answers` names what `wire` encodes by the status that it goes out with; `refusals` are
-    those that neither scopes nor body explain; what is answered may be a `stream` of it. The body
-    is a `payload`, any bytes, or a JSON `document` with these members, or a batch of `entries`
-    with these, or there is none.
+    those that neither scopes nor body explain; what is answered may be a `stream` of it, or
+    `text` of this type. The body is a `payload`, any bytes, or a JSON `document` with these
+    members, or a batch of `entries` with these, or there is none.
     """
 
     summary: str
@@ -40,6 +40,7 @@ class Operation(NamedTuple):
     document: tuple[Field, ...] = ()
     payload: bool = False
     stream: bool = False
+    text: str = ""
     entries: tuple[Field, ...] = ()
 
 

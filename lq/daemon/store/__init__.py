@@ -255,6 +255,15 @@ class Store(Protocol):
     async def callback_key(self) -> bytes:
         """32 random bytes, the same for as long as the store lives: what tokens are made with."""
 
+    def observe(self, committed: Callable[[int, float], None]) -> None:
+        """Tell `committed` of each commit: how many writes it held, and its seconds."""
+
+    async def sizes(self) -> tuple[int, int]:
+        """How large the database and its log are. Units: bytes."""
+
+    async def schedule_counts(self, overdue_before: int) -> tuple[int, int]:
+        """How many schedules there are, and how many should have fired before an instant."""
+
     async def examine(self, *, deep: bool) -> Examined:
         """Look the whole database over, beside what goes on; with `deep` its indexes as well."""
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -131,6 +132,8 @@ class Database:
         # thread never waits for a busy event loop between them.
         self._room = asyncio.Semaphore(2)
         self._fault: StartError | None = None
+        # Is told of each commit: how many writes it held, and how long it took.
+        self.committed: Callable[[int, float], None] = lambda _writes, _seconds: None
         self._task = asyncio.create_task(self._commit_groups(), name="store-writer")
 
     def write(self, verb: str, argument: Any) -> asyncio.Future[Any]:
@@ -165,6 +168,12 @@ class Database:
         finally:
             await connection.close()
 
+    def sizes(self) -> tuple[int, int]:
+        """How large the database and its log are. Units: bytes."""
+        if self.in_memory:
+            return 0, 0
+        return _size(self.path), _size(Path(f"{self.path}-wal"))
+
     async def examine(self, *, deep: bool) -> Examined:
         """How large the database is and whether it is whole, seen on a connection of its own."""
         if self.in_memory:
@@ -176,7 +185,7 @@ class Database:
             raise failure(error, self.path) from error
         finally:
             await connection.close()
-        return Examined(_size(self.path), _size(Path(f"{self.path}-wal")), fault)
+        return Examined(*self.sizes(), fault)
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query that changes nothing, beside the writer; it sees every finished commit.
@@ -243,8 +252,10 @@ class Database:
         if self._fault:
             _answer(group, [self._fault] * len(group))
             return
+        began = time.monotonic()
         try:
             results = await self._writer.run(partial(self._transaction, group=group))
+            self.committed(len(group), time.monotonic() - began)
         except _FAILURES as error:
             cause = failure(error, self.path)
             concerns_all = isinstance(cause, Unavailable | StartError)

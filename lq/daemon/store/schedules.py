@@ -182,6 +182,12 @@ def _unhex(digits: str) -> str | None:
     return key if key.encode().hex() == digits else None
 
 
+def counts(fetch: Fetch, overdue_before: int) -> tuple[int, int]:
+    """How many there are, and how many should have fired before an instant."""
+    [(all_of_them, overdue)] = fetch("schedule_counts", before=overdue_before)
+    return all_of_them, overdue
+
+
 def due(fetch: Fetch, now: int, limit: int) -> list[Schedule]:
     """The schedules longest due; fewer than `limit` when their payloads are large."""
     found: list[Schedule] = []

@@ -200,6 +200,15 @@ class SqliteStore:
             pruned += step
         return pruned
 
+    def observe(self, committed: Callable[[int, float], None]) -> None:
+        self.database.committed = committed
+
+    async def sizes(self) -> tuple[int, int]:
+        return self.database.sizes()
+
+    async def schedule_counts(self, overdue_before: int) -> tuple[int, int]:
+        return await self._ask(schedules.counts, overdue_before)
+
     async def examine(self, *, deep: bool) -> Examined:
         return await self.database.examine(deep=deep)
 

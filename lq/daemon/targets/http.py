@@ -26,7 +26,8 @@ from lq.clock import Clock
 from lq.daemon.egress import Egress, Target, parse_target
 from lq.daemon.targets.connect import Blocked, Guard, connector, tls_context
 from lq.daemon.targets.names import SHORTAGES, GetAddrInfo, Names
-from lq.daemon.targets.request import USER_AGENT, Signer
+from lq.daemon.targets.request import USER_AGENT, Signer, traceparent
+from lq.daemon.tracing import Sent
 from lq.errors import RequestError
 from lq.model import HeadAnswer, Outcome, OutcomeKind, Run
 from lq.when import format_duration
@@ -59,8 +60,10 @@ class HttpTarget:
         getaddrinfo: GetAddrInfo = socket.getaddrinfo,
         *,
         most_idle: int = 64,
+        sent: Sent | None = None,
     ) -> None:
-        """Shape: without `tls`, the system's authorities vouch for servers.
+        """Shape: without `tls`, the system's authorities vouch for servers. `sent` is told of each
+        attempt.
 
         `most_idle` connections of each scheme are kept for the next call.
         """
@@ -70,6 +73,7 @@ class HttpTarget:
         self._tls = tls or tls_context()
         self._getaddrinfo = getaddrinfo
         self._most_idle = most_idle
+        self._sent = sent
         self._targets: dict[str, Target | str] = {}
         self._warned: set[str] = set()
 
@@ -94,6 +98,16 @@ class HttpTarget:
 
     async def deliver(self, run: Run) -> Outcome:
         """Make the call of a run and say what came of it."""
+        span = os.urandom(8).hex()
+        if self._sent is None:
+            return await self._deliver(run, span)
+        started_at = self._clock.now()
+        outcome = await self._deliver(run, span)
+        trace = traceparent(run.job.id, run.job.traceparent, span)
+        self._sent(run, trace, outcome, started_at, self._clock.now())
+        return outcome
+
+    async def _deliver(self, run: Run, span: str) -> Outcome:
         job = run.job
         target = self._target(job.target)
         if isinstance(target, str):
@@ -101,7 +115,7 @@ class HttpTarget:
         if job.payload is not None and len(job.payload) > _FIRST_CHUNK:
             self._warn_of_size(job.target, len(job.payload))
         try:
-            headers = self._signer.headers(run, self._clock.now(), os.urandom(8).hex())
+            headers = self._signer.headers(run, self._clock.now(), span)
             sessions = self._sessions if job.method in {"POST", "PATCH"} else self._singles
             async with sessions[target.scheme].request(
                 job.method,

@@ -53,7 +53,7 @@ class Signer:
                 sign_webhook(_webhook_key(secret), job.id, now_s, body) for secret in self._live()
             ),
             "Idempotency-Key": f'"{job.id}"',
-            "traceparent": _traceparent(job.id, job.traceparent, span),
+            "traceparent": traceparent(job.id, job.traceparent, span),
         }
         if job.content_type is not None:
             headers["Content-Type"] = job.content_type
@@ -91,7 +91,7 @@ def _quoted(text: str) -> str:
     return quote(text, safe="")
 
 
-def _traceparent(job_id: str, parent: str | None, span: str) -> str:
+def traceparent(job_id: str, parent: str | None, span: str) -> str:
     """A child span of the caller's, or of a trace that all attempts of the job share."""
     if parent is None:
         return f"00-{blake2b(job_id.encode(), digest_size=16).hexdigest()}-{span}-01"

@@ -121,3 +121,8 @@ ON CONFLICT (id) DO UPDATE SET mark_at = max(mark_at, excluded.mark_at);
 -- Remember an instant, whatever was before.
 INSERT INTO clock (id, mark_at) VALUES (1, :at)
 ON CONFLICT (id) DO UPDATE SET mark_at = excluded.mark_at;
+
+-- name: schedule_counts
+-- How many schedules there are, and how many should have fired before an instant.
+SELECT (SELECT count(*) FROM schedules),
+       (SELECT count(*) FROM schedules WHERE next_at IS NOT NULL AND next_at < :before);
