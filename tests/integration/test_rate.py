@@ -20,8 +20,9 @@ async def calls(daemon: Daemon, home: Home, number: int) -> None:
     """So many calls have been made and settled, and nothing more is about to start."""
 
     async def settled() -> bool:
+        made = len(home.handler.calls)  # first: what is called later is not settled yet
         counts = [queue.counts for queue in await daemon.engine.queues()]
-        return len(home.handler.calls) >= number and not any(one.running for one in counts)
+        return made >= number and not any(one.running for one in counts)
 
     await eventually(settled)
     assert len(home.handler.calls) == number
