@@ -288,7 +288,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     `callback failed`; `exec`, `exit`, `killed` of a scriptlet).
     `body` holds at most the first 64 KiB of the answer; `truncated` says there was more. Of a
     scriptlet, `status` is the exit code, `body` what it wrote to stdout, the end of it, too, and
-    `log` what it wrote to both streams, if it wrote to stderr.
+    `log` what it wrote to both streams, if it wrote to stderr. What was interrupted when it had
+    `begun` stays in history as an attempt.
     """
 
     kind: OutcomeKind
@@ -299,6 +300,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     truncated: bool = False
     log: bytes = b""
     retry_after_ms: int | None = None
+    begun: bool = False
 
 
 class HeadAnswer(Struct, frozen=True):

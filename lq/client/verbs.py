@@ -469,6 +469,54 @@ class Verbs:
         """Apply lq.toml as it is now, or only tell what that would change."""
         return _ask("POST", f"{API}/reload{_query({'dry': 1 if dry else None})}")
 
+    def listen(
+        self,
+        name: str,
+        *,
+        take_over: bool = False,
+        queues: Sequence[str] = (),
+        targets: Sequence[str] = (),
+        only_sent: bool = False,
+    ) -> Plan[Json]:
+        """Begin to listen: copies of calls, or the calls, can be asked for under the new `id`."""
+        members = {"name": name, "takeOver": take_over, "queues": [*queues], "targets": [*targets]}
+        return _ask_document("POST", f"{API}/listeners", members | {"onlySent": only_sent})
+
+    def listeners(self) -> Plan[list[Json]]:
+        """Show who listens."""
+        return _ask_list(f"{API}/listeners")
+
+    def next_call(
+        self, listener: str, after: int = 0, wait_ms: int = 10_000, *, hold: bool = False
+    ) -> Plan[Json]:
+        """Wait for a `call` after that number; with `hold` get none, but stay there."""
+        wanted = {"after": after, "wait": duration(wait_ms), "hold": 1 if hold else None}
+        return _ask("GET", f"{_listener(listener)}/next{_query(wanted)}")
+
+    def answer_call(self, listener: str, headers: Mapping[str, str], body: bytes) -> Plan[Json]:
+        """Say what an application has answered; the headers are as the API has them."""
+        return _ask("POST", f"{_listener(listener)}/answers", headers, body)
+
+    def unlisten(self, listener: str) -> Plan[Json]:
+        """Listen no longer."""
+        return _ask("DELETE", _listener(listener))
+
+    def send_copy(self, item_id: str, listener: str | None = None) -> Plan[Json]:
+        """Send an item's call to those who listen, or to one of them: who was `sent` it."""
+        path = f"{API}/items/{_quoted('id', item_id)}/copy"
+        return _ask("POST", f"{path}{_query({'listener': listener})}")
+
+    def send_sample(
+        self,
+        queue: str,
+        payload: bytes = b"",
+        listener: str | None = None,
+        **options: Unpack[PushOptions],
+    ) -> Plan[Json]:
+        """The same of a call without an item; of the options, those that a call shows."""
+        path = f"{API}{_queue(queue)}/sample{_query({'listener': listener})}"
+        return _ask("POST", path, _new_headers(options), payload)
+
     def overview(self, limit: int | None = None) -> Plan[Json]:
         """Show `queues` with rates, up to `limit` each of what is `running` and of `schedules`."""
         return _ask("GET", f"{API}/overview{_query({'limit': limit})}")
@@ -611,6 +659,10 @@ def _query(wanted: Mapping[str, str | int | None]) -> str:
 
 def _queue(name: str) -> str:
     return f"/queues/{_quoted('queue', name)}"
+
+
+def _listener(listener: str) -> str:
+    return f"{API}/listeners/{_quoted('listener', listener)}"
 
 
 def _item(ref: Ref) -> str:

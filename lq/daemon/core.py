@@ -33,6 +33,7 @@ from lq.daemon.events import Events
 from lq.daemon.feed import Feed
 from lq.daemon.firer import Firer
 from lq.daemon.lanes import Lanes
+from lq.daemon.listeners import Listeners, Sign
 from lq.daemon.metrics import Metrics
 from lq.daemon.overview import Overviews
 from lq.daemon.resolve import Resolver
@@ -78,10 +79,12 @@ class Core:
             self.dispatcher.cut()
             await self.dispatcher.drain(0)
             self.engine.feed.end()
+            self.engine.listeners.end()
             raise
         self.engine.stop()
         await self.dispatcher.drain(drain_timeout_ms)
         self.engine.feed.end()  # after what was drained: it is seen to end
+        self.engine.listeners.end()  # what they had taken over has ended, too
 
 
 @contextlib.asynccontextmanager
@@ -102,6 +105,7 @@ async def at_work(
     prepare: Callable[[Config], Callable[[], None]] = lambda _: lambda: None,
     beside: Mapping[str, Service] = MappingProxyType({}),
     get: Get | None = None,
+    sign: Sign = lambda *_: {},
     files_wanted: int = 0,
 ) -> AsyncIterator[Core]:
     """The core, at work while the context is open; jobs start while it is `claiming`.
@@ -110,9 +114,10 @@ async def at_work(
     anything is signed. `load_config` reads the configuration again for a reload, and `prepare`
     makes ready what follows from it. `beside` are services of the caller's, by name, that may use
     the core once it is there. `host` is what alerts call this machine. `scriptlets` may be run, and
-    `local` runs them; there are none if it is not said. `get` calls a URL for a check-up, and
-    `files_wanted` is how many files might be open. Raises: StartError (in a
-    group, when it comes from a service that died on the way).
+    `local` runs them; there are none if it is not said. `get` calls a URL for a check-up,
+    `sign` makes the headers of calls that listeners make, and `files_wanted` is how many files
+    might be open. Raises: StartError (in a group, when it comes from a service that died on the
+    way).
     """
     scheduler = Scheduler(clock, store, config.history.keep_ms)
     rates = Throughputs(clock.monotonic)
@@ -130,11 +135,13 @@ async def at_work(
     waiting = Waiting(await store.callback_key(), address, lanes, clock)
     retry, sparing = config.retry, config.breaker
     breakers = Breakers(sparing.failures, sparing.hold_ms, sparing.most_hold_ms)
+    listeners = Listeners(target, sign, clock)
     dispatcher = Dispatcher(
         store=store,
         lanes=lanes,
         endpoints=admission,
-        target=target,
+        target=listeners,
+        diverted=listeners.divert,
         waiting=waiting,
         breakers=breakers,
         metrics=metrics,
@@ -208,6 +215,7 @@ async def at_work(
         alerts=alerts,
         callbacks=callbacks,
         breakers=breakers,
+        listeners=listeners,
         explainer=explainer,
         draining=draining,
         examiner=examiner,
@@ -230,6 +238,7 @@ async def at_work(
         tasks.append(services.create_task(alerts.run(), name="alerts"))
         tasks.append(services.create_task(metrics.run(), name="metrics"))
         tasks.append(services.create_task(engine.backups.run(), name="backups"))
+        tasks.append(services.create_task(listeners.run(), name="listeners"))
         tasks += [services.create_task(run(), name=name) for name, run in beside.items()]
 
         def claim() -> None:

@@ -171,7 +171,9 @@ class Dispatcher:
         chance: Callable[[], float],
         expect_expiry: Callable[[int], None],
         wake: asyncio.Event,
+        diverted: Callable[[Job], bool] = lambda _: False,
     ) -> None:
+        """Shape: of a job that is `diverted` somebody else than its target is called."""
         self._store = store
         self._lanes = lanes
         self._endpoints = endpoints
@@ -185,6 +187,7 @@ class Dispatcher:
         self._deadline_ms = deadline_ms
         self._chance = chance
         self._expect_expiry = expect_expiry
+        self._diverted = diverted
         self._wake = wake  # set when a claim may have become possible
         self._stopping = asyncio.Event()
         self._cut = asyncio.Event()
@@ -380,7 +383,7 @@ class Dispatcher:
         if not self._waiting.may_call(job):
             now = self._clock.now()
             return _untouched(run, now, now + _UNREACHABLE_MS, UNREACHABLE), True
-        verdict = self._endpoints.admit(job)
+        verdict = self._admit(job)
         while isinstance(verdict, asyncio.Task):
             # A HEAD may hang: that must hold up no more than this queue.
             aside = self._lanes.step_aside()
@@ -392,7 +395,7 @@ class Dispatcher:
             finally:
                 self._uncalled.discard(task)
                 fits = not aside or self._lanes.step_back()
-            verdict = self._endpoints.admit(job)
+            verdict = self._admit(job)
             if verdict is None and not fits:
                 return _untouched(run, self._clock.now(), job.due_at, job.error), False
         now = self._clock.now()
@@ -410,8 +413,14 @@ class Dispatcher:
                 return buried, True
         return _untouched(run, now, verdict.until, verdict.reason), True
 
+    def _admit(self, job: Job) -> Hold | asyncio.Task[None] | None:
+        """What its endpoint holds against a call, if that is who is called."""
+        return None if self._diverted(job) else self._endpoints.admit(job)
+
     def _spared(self, run: Run, now: int) -> Settlement | None:
         """What becomes of a run whose target has failed too often; None when it may call."""
+        if self._diverted(run.job):
+            return None
         tick = self._clock.monotonic() * 1000
         spared = self._breakers.admit(run.job.target, run.id, tick)
         if spared is None:
@@ -424,6 +433,7 @@ class Dispatcher:
         secret = self._endpoints.secret_for(run.job)
         self._waiting.open(run)
         began = self._clock.monotonic()
+        diverted = self._diverted(run.job)  # nothing can change it until the call has begun
         try:
             outcome = await self._target.deliver(run)
         except BaseException:
@@ -434,14 +444,21 @@ class Dispatcher:
         self._metrics.attempted(run.job.queue, outcome, ended - began)
         if log.isEnabledFor(logging.DEBUG):
             _say(run, outcome, ended - began)
-        if fault := self._breakers.note(run.job.target, run.id, outcome, ended * 1000):
+        if diverted:
+            self._breakers.abandon(run.job.target, run.id)
+        elif fault := self._breakers.note(run.job.target, run.id, outcome, ended * 1000):
             log.warning("holding jobs back: %s", fault)
         if accepted := self._waiting.take_on(run, outcome):
             return accepted
         now = self._clock.now()
         if outcome.kind is OutcomeKind.INTERRUPTED:
+            if outcome.begun:
+                reason, job = outcome.error or "interrupted", run.job
+                return _give_back(run, now, job.due_at, job.interruptions, reason)
             # Nothing was sent, for want of something of lq's own.
             return _untouched(run, now, now + _SHORTAGE_MS, outcome.error)
+        if diverted:  # it says nothing of the target
+            return decide(run, outcome, now, self._curve, self._chance)
         if outcome.retry_after_ms and outcome.status in {429, 503}:
             reason = f"the target answered {outcome.status} and asked to wait"
             self._endpoints.slow_down(run.job.target, outcome.retry_after_ms, reason)

@@ -36,6 +36,7 @@ from lq.daemon.feed import Feed
 from lq.daemon.firer import Firer
 from lq.daemon.holding import Holding
 from lq.daemon.lanes import Lanes
+from lq.daemon.listeners import Listeners
 from lq.daemon.overview import Overviews
 from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
@@ -123,6 +124,7 @@ class Engine:
         local: ScriptletTarget,
         callbacks: Callbacks,
         breakers: Breakers,
+        listeners: Listeners,
         explainer: Explainer,
         draining: Draining,
         examiner: Examiner,
@@ -153,6 +155,7 @@ class Engine:
         self._local = local
         self.callbacks = callbacks
         self._breakers = breakers
+        self.listeners = listeners
         self._explainer = explainer
         self.draining = draining
         self.examiner = examiner
@@ -276,6 +279,10 @@ class Engine:
     async def get(self, ref: Ref) -> Job:
         """The job with its payload. Raises: NotFound."""
         return _found(await self._store.get(ref), ref)
+
+    def sample(self, push: Push) -> Job:
+        """A job as a push would make it, that is not stored. Raises: as `push`."""
+        return self._resolver.sample(push, self._clock.now())
 
     async def attempts(self, ref: Ref) -> list[Attempt]:
         """Its attempts, oldest first. Raises: NotFound."""

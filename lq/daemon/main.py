@@ -213,6 +213,7 @@ async def daemon(
                 prepare=partial(_prepare, egress, certificate),
                 beside={"secrets": ring.run, "watch": ping.run},
                 get=target.get,
+                sign=signer.headers,
                 files_wanted=_files_wanted(config),
             )
         )

@@ -19,12 +19,24 @@ from lq.daemon.lanes import Flow
 from lq.daemon.store import ResolvedEdit
 from lq.daemon.waiting import UNREACHABLE, ReturnAddress
 from lq.errors import Conflict, Issue, ValidationError
-from lq.model import Completion, Edit, NewJob, Push, Queue, QueueEdit, QueueSettings, RetryPolicy
+from lq.model import (
+    Completion,
+    Edit,
+    Job,
+    NewJob,
+    Push,
+    Queue,
+    QueueEdit,
+    QueueSettings,
+    RetryPolicy,
+    State,
+)
 from lq.scriptlets import TIMEOUT_MS, Registry, name_of
 from lq.when import MAX_MS
 
 _MOST_TARGETS = 10_000
 _NO_SETTINGS = QueueSettings()
+_NOWHERE = "http://localhost/"
 
 
 class Resolver:
@@ -132,6 +144,33 @@ class Resolver:
         target = self.target(self.named_target(push), "x-lq-target")
         self.check_completion(push, target)
         return self._job(push, target, now)
+
+    def sample(self, push: Push, now: int) -> Job:
+        """A job that is never stored, to show what its call would be.
+
+        Raises: ValidationError, TargetNotAllowed.
+        """
+        target = push.target or self.settings(push.queue).target
+        where = _NOWHERE if target is None else self.target(target, "x-lq-target")
+        new = self._job(push, where, now)
+        return Job(
+            seq=0,
+            id=new.id,
+            queue=new.queue,
+            state=State.PENDING,
+            created_at=now,
+            not_before=now,
+            due_at=now,
+            target=new.target,
+            method=new.method,
+            retry=new.retry,
+            timeout_ms=new.timeout_ms,
+            key=new.key,
+            headers=new.headers,
+            content_type=new.content_type,
+            labels=new.labels,
+            payload=new.payload,
+        )
 
     def check_completion(
         self, push: Push, target: str | None, field: str = "x-lq-completion"

@@ -5,8 +5,9 @@ Owns: what a push, a PATCH, a filter and an admin request may say (`decode`, for
 (`fields`), and how items, queues, attempts, tokens and errors look as JSON (`encode`, for
 schedules `encode_schedule`, for batches `encode_batch`; `parts` is what they share), what of them
 a queue does not show (`redaction`), what is told of what happens (`events`), which many are meant
-(`filters`), which requests are the same (`idempotency`), and all that concerns backups (`backup`).
-Never opens a socket, never asks for the time, never decides what is allowed.
+(`filters`), what is handed to those who listen (`listening`), which requests are the same
+(`idempotency`), and all that concerns backups (`backup`). Never opens a socket, never asks for the
+time, never decides what is allowed.
 
 Invariant: whatever the bytes, decoding ends in a record or in a ValidationError that names
 every field it refuses; encoding leaves absent members out and never writes null.
@@ -116,6 +117,20 @@ from lq.wire.filters import (
     decode_replay,
 )
 from lq.wire.idempotency import IDEMPOTENCY_KEY, digest_request, read_idempotency_key
+from lq.wire.listening import (
+    Shown,
+    decode_answer,
+    decode_copy,
+    decode_listener,
+    decode_next_call,
+    decode_sample,
+    encode_answered,
+    encode_call,
+    encode_listener,
+    encode_listeners,
+    encode_no_call,
+    encode_sent,
+)
 from lq.wire.redaction import Hide, check_redaction, redact_error
 
 __all__ = [
@@ -129,6 +144,7 @@ __all__ = [
     "CronQuery",
     "Hide",
     "NextQuery",
+    "Shown",
     "Sweep",
     "TokenRequest",
     "check_item_headers",
@@ -136,10 +152,12 @@ __all__ = [
     "check_queue",
     "check_redaction",
     "check_schedule_key",
+    "decode_answer",
     "decode_atomic",
     "decode_backup_query",
     "decode_cancel",
     "decode_complete",
+    "decode_copy",
     "decode_cron",
     "decode_deep",
     "decode_dry",
@@ -150,8 +168,10 @@ __all__ = [
     "decode_filter",
     "decode_force",
     "decode_history_filter",
+    "decode_listener",
     "decode_log_query",
     "decode_next",
+    "decode_next_call",
     "decode_overlap",
     "decode_overview",
     "decode_part_query",
@@ -161,16 +181,19 @@ __all__ = [
     "decode_queue_edit",
     "decode_release",
     "decode_replay",
+    "decode_sample",
     "decode_schedule",
     "decode_schedule_edit",
     "decode_schedule_filter",
     "decode_token_request",
     "digest_request",
     "encode_alerts",
+    "encode_answered",
     "encode_attempts",
     "encode_backup",
     "encode_backup_part",
     "encode_batch",
+    "encode_call",
     "encode_callback",
     "encode_cancelled",
     "encode_cancelled_many",
@@ -187,8 +210,11 @@ __all__ = [
     "encode_info",
     "encode_item",
     "encode_items",
+    "encode_listener",
+    "encode_listeners",
     "encode_log",
     "encode_missed",
+    "encode_no_call",
     "encode_overview",
     "encode_pushed",
     "encode_queue",
@@ -200,6 +226,7 @@ __all__ = [
     "encode_schedules",
     "encode_scriptlets",
     "encode_secrets",
+    "encode_sent",
     "encode_times",
     "encode_token",
     "encode_tokens",

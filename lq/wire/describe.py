@@ -67,6 +67,7 @@ from lq.wire.filters import (
     WAITING,
 )
 from lq.wire.idempotency import BARE, IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, QUOTED
+from lq.wire.listening import ANSWERS as LISTENING_ANSWERS
 from lq.wire.reading import Known, Refusing
 
 Schema = Mapping[str, Any]
@@ -542,7 +543,7 @@ PATH: Final[Mapping[str, Form]] = {
         "nightly",
     ),
     "token": Form("what the call had in x-lq-callback", _text(), None),
-    "name": Form("the token's name", _text(), "shop"),
+    "name": Form("the name of a token or an alert, or the id of a listener", _text(), "shop"),
 }
 """What stands in paths, by the names that routes give it."""
 
@@ -557,5 +558,6 @@ ANSWERS: Final[Mapping[str, Any]] = {
     **EVENT_ANSWERS,
     **OVERVIEW_ANSWERS,
     **BACKUP_ANSWERS,
+    **LISTENING_ANSWERS,
 }
 """The records of all answers, by name."""

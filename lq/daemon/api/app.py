@@ -32,6 +32,7 @@ from lq.daemon.api import (
     draining,
     events,
     items,
+    listeners,
     many,
     metrics,
     openapi,
@@ -74,6 +75,7 @@ ROUTES: Final = openapi.describing(
     (
         *(*batch.ROUTES, *items.ROUTES, *many.ROUTES, *schedules.ROUTES, *queues.ROUTES),
         *(*callbacks.ROUTES, *scriptlets.ROUTES, *alerts.ROUTES),
+        *listeners.ROUTES,
         *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES, *checkup.ROUTES, *events.ROUTES),
         *metrics.ROUTES,
         *backup.ROUTES,
@@ -277,7 +279,7 @@ class Api:
             call.require(*route.scopes, queue=call.queue)
             if "key" in parts:
                 call.key, call.query = _named("key", parts["key"] + rest, wire.check_key), ""
-        elif route.scopes:
+        elif route.scopes and not (route.limited and call.has(*route.scopes)):
             call.require(*route.scopes)
         if "id" in parts:
             call.id = _found(parts["id"])

@@ -81,6 +81,10 @@ class Call(Struct, kw_only=True):
         """Whether any of these scopes reaches a queue, or what belongs to none."""
         return any(allows(self.principal, scope, queue) for scope in scopes)
 
+    def has(self, *scopes: Scope) -> bool:
+        """Whether any of these scopes is the token's, in whatever queues."""
+        return any(allows(replace(self.principal, queues=()), scope, None) for scope in scopes)
+
     def require(self, *scopes: Scope, queue: str | None = None) -> None:
         """Refuse what the token may not do, in the same words whether the queue exists or not.
 

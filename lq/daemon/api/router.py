@@ -49,7 +49,8 @@ class Route(NamedTuple):
 
     Shape: the pattern's groups are `queue`, `key`, `id`, `name`, `schedule`,
     `schedule_key` and `token`.
-    Without `scopes` any token will do.
+    Without `scopes` any token will do. What is `limited` is for tokens of some queues, too: its
+    handler keeps to these.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Route(NamedTuple):
     handler: Handler
     scopes: tuple[Scope, ...] = ()
     operation: Operation | None = None
+    limited: bool = False
 
 
 class Match(NamedTuple):

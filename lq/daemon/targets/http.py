@@ -126,7 +126,10 @@ class HttpTarget:
                 allow_redirects=False,
             ) as response:
                 body, truncated = await _read(response)
-            return _outcome(run, response, body, truncated, self._clock.now())
+            now = self._clock.now()
+            return answered(
+                run, response.status, response.headers, body, truncated=truncated, now=now
+            )
         except _EXPECTED as error:
             if shortage := _shortage(error):
                 return Outcome(kind=OutcomeKind.INTERRUPTED, error=shortage)
@@ -279,16 +282,15 @@ async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
     return bytes(kept), False
 
 
-def _outcome(
-    run: Run, response: aiohttp.ClientResponse, body: bytes, truncated: bool, now: int
+def answered(
+    run: Run, status: int, headers: Mapping[str, str], body: bytes, *, truncated: bool, now: int
 ) -> Outcome:
-    status = response.status
+    """What an answer means. Shape: the case of the names in `headers` does not matter to it."""
     kind, error, retry_after_ms = OutcomeKind.SUCCEEDED, None, None
-    headers = response.headers
     if not 200 <= status < 300:
         final = status == 410 or headers.get("x-lq-retry", "").strip().lower() == "no"
         kind = OutcomeKind.REJECTED if final else OutcomeKind.FAILED
-        error = _status_text(run, response, body)
+        error = _status_text(run, status, headers, body)
         retry_after_ms = retry_after(headers.get(hdrs.RETRY_AFTER), now)
     kept = {name: _text(headers[name]) for name in _KEPT_HEADERS if name in headers}
     return Outcome(
@@ -302,11 +304,10 @@ def _outcome(
     )
 
 
-def _status_text(run: Run, response: aiohttp.ClientResponse, body: bytes) -> str:
+def _status_text(run: Run, status: int, headers: Mapping[str, str], body: bytes) -> str:
     """One line that lets a person see why: status, and the beginning of what the handler said."""
-    status = response.status
     if 300 <= status < 400:
-        where = printable(response.headers.get(hdrs.LOCATION, "nowhere"))
+        where = printable(headers.get(hdrs.LOCATION, "nowhere"))
         return f"redirect {status} -> {where[:200]} (redirects are never followed)"
     if not 200 <= status < 600:
         return f"bad_status {status}"
