@@ -143,8 +143,9 @@ class Listening:
                 for task in self._busy:
                     task.cancel()
                 await asyncio.gather(*self._busy, return_exceptions=True)
-                with suppress(LqError):
-                    await self._client.unlisten(self._id or "none")
+                if self._id:
+                    with suppress(LqError):
+                        await self._client.unlisten(self._id)
 
     async def _listen(self, then: Callable[[str], Awaitable[object]] | None) -> None:
         await self._begin()

@@ -7,6 +7,7 @@ followed, and whatever is wrong is a value. Never speaks to lq.
 from __future__ import annotations
 
 import base64
+import io
 import time
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -23,6 +24,8 @@ Json = dict[str, Any]
 _MOST_BODY = 64 * 1024
 _KEPT = ("Content-Type", "Location", "Retry-After", "x-lq-retry", "x-request-id")
 _MOST_VALUE = 500
+# Above this aiohttp warns that one write would hold up the loop.
+_MOST_AT_ONCE = 1 << 20
 _SKIPPED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
@@ -109,7 +112,7 @@ class Forwarder:
             call["method"],
             URL(self._base + path, encoded=True),
             headers=call["headers"],
-            data=payload_of(call) or None,
+            data=_data(payload_of(call)),
             timeout=aiohttp.ClientTimeout(total=call["timeout"] / 1000),
             allow_redirects=False,
         ) as response:
@@ -128,6 +131,11 @@ class Forwarder:
 def payload_of(call: Json) -> bytes:
     """The payload of a call, byte for byte."""
     return base64.b64decode(call.get("payload", ""))
+
+
+def _data(payload: bytes) -> bytes | io.BytesIO | None:
+    """A payload as aiohttp should send it: small ones in one write, large ones in steps."""
+    return payload or None if len(payload) <= _MOST_AT_ONCE else io.BytesIO(payload)
 
 
 def _clean(text: str) -> str:

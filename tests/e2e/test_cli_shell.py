@@ -17,7 +17,7 @@ from .shell import completions, piped, typed
 
 COMMANDS = {
     *("serve", "push", "run", "items", "why", "history", "failures", "schedules", "cron", "apply"),
-    "reload",
+    *("reload", "listen", "trigger"),
     *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
     *("tail", "top", "export", "drain", "backup", "restore", "release", "doctor", "version"),
 }

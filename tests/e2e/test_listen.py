@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from lq.signature import verify
 from .conftest import Start
 from .endpoint import FAILED, Answer, Endpoint
 from .process import PATIENCE_S, Daemon, wait_until
-from .shell import piped
+from .shell import piped, typed
 from .test_cli_watch import Lines
 
 FAR = "https://far-away.example/hooks/mail?shop=7"
@@ -230,6 +231,46 @@ def test_a_daemon_that_is_started_anew_is_found_again(
         item = lq.client.push("mail", target=FAR)
         assert local.next().id == item["id"]
         wait_until(lambda: state_of(lq, item["id"]) == "COMPLETED")
+
+
+def test_a_call_under_way_when_the_daemon_dies_comes_again(start: Start, local: Endpoint) -> None:
+    local.hold_first("/hooks/mail?shop=7")
+    lq = start()
+    with listening(lq, local, "--take-over", "--name", "ada") as listener:
+        item = lq.client.push("mail", target=FAR, retry=0)
+        assert local.next().attempt == 1
+        lq.kill()
+        lq.start()
+        listener.says("takes over calls")
+        wait_until(
+            lambda: lq.client.run(item["id"]) if state_of(lq, item["id"]) == "PENDING" else True
+        )
+        assert local.next().attempt == 1
+        wait_until(lambda: state_of(lq, item["id"]) == "COMPLETED")
+    outcomes = [one["outcome"] for one in lq.client.attempts(item["id"])]
+    assert outcomes == ["interrupted", "succeeded"]
+
+
+def test_large_payloads_and_binary_answers(start: Start, local: Endpoint) -> None:
+    lq = start("max_payload = 4194304")
+    payload, body = bytes(range(256)) * 12_288, bytes(range(256))
+    local.on("/hooks/mail?shop=7", lambda _: Answer(200, body))
+    with listening(lq, local, "--take-over"):
+        item = lq.client.push("mail", payload, target=FAR)
+        assert local.next().body == payload
+        wait_until(lambda: state_of(lq, item["id"]) == "COMPLETED")
+    (attempt,) = lq.client.attempts(item["id"])
+    assert base64.b64decode(attempt["responseBody"]) == body
+
+
+def test_on_a_terminal_a_call_is_a_line_that_nobody_can_forge(lq: Daemon, local: Endpoint) -> None:
+    made = lq.client.push("q\u202e", target=FAR, key="k", delay="5m")
+    seen = typed(
+        lq, "trigger", made["id"], "--forward-to", local.url(), width=200, LQ_SECRET="x" * 40
+    )
+    assert seen.code == 0
+    assert "q\\u202e (k)  1/6  POST /hooks/mail?shop=7  200" in seen.plain
+    assert "SIGNATURE INVALID" in seen.plain
 
 
 def test_a_stop_lets_a_call_that_was_taken_over_end(
