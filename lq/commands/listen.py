@@ -70,10 +70,11 @@ def listen(
     url: common.Url = None,
     token: common.Token = None,
 ) -> None:
-    """Bring calls of lq to an application on this machine, until Ctrl-C.
+    """Bring calls of lq to an application on this machine.
 
-    Copies change nothing. With --take-over your application's answer is the outcome. Needs a token
-    with the scope admin, or the socket of the daemon. With LQ_SECRET set, signatures are checked.
+    It goes on until Ctrl-C. Copies change nothing. With --take-over the application's answer is
+    the outcome. Needs a token with the scope admin, or the socket of the daemon. With LQ_SECRET
+    set, signatures are checked.
     """
     if show_list:
         _list(common.connect(config, url, token).listeners(), as_json=as_json)

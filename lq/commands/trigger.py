@@ -39,10 +39,11 @@ def trigger(
     url: common.Url = None,
     token: common.Token = None,
 ) -> None:
-    """Send an item's call once more, as a copy with a fresh signature; the item stays as it is.
+    """Send an item's call once more, or a sample, as a copy.
 
-    It goes to those who listen, or with --forward-to from here to your application, and then the
-    exit code is 1 if that does not answer with a 2xx. With --queue and --data a sample is sent.
+    The item stays as it is. Its call goes, signed anew, to those who listen, or with --forward-to
+    from here to your application; then the exit code is 1 if that does not answer with a 2xx.
+    With --queue and --data a sample is sent.
     """
     if (item is None) == (queue is None):
         raise typer.BadParameter("name an item by its ID, or a queue for a sample with --queue")
