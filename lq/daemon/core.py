@@ -226,7 +226,7 @@ async def at_work(
         prepare=prepare,
     )
     scheduler.lane_is_due = lanes.timer
-    scheduler.pause_is_over = engine.resume
+    scheduler.pause_is_over = engine.queues.pause_is_over
     scheduler.has_expired = partial(events.moved, "expire")
     scheduler.schedules_are_due = firer.wake
     scheduler.mark_time = firer.mark_time

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lq.clock import Clock
@@ -31,15 +31,16 @@ from lq.daemon.callbacks import Callbacks
 from lq.daemon.checkup import Examiner
 from lq.daemon.dispatcher import Admission, Dispatcher
 from lq.daemon.draining import Draining
-from lq.daemon.events import Event, Events
+from lq.daemon.events import Events
 from lq.daemon.feed import Feed
 from lq.daemon.firer import Firer
 from lq.daemon.holding import Holding
 from lq.daemon.lanes import Lanes
 from lq.daemon.listeners import Listeners
 from lq.daemon.overview import Overviews
+from lq.daemon.queues import Queues
 from lq.daemon.resolve import Resolver
-from lq.daemon.scheduler import Scheduler, Timer
+from lq.daemon.scheduler import Scheduler
 from lq.daemon.schedules import Schedules
 from lq.daemon.scraping import Scraper
 from lq.daemon.secret import Ring
@@ -69,9 +70,6 @@ from lq.model import (
     Push,
     Pushed,
     PushOutcome,
-    Queue,
-    QueueEdit,
-    QueueSettings,
     Ref,
     Reload,
     Scope,
@@ -169,6 +167,17 @@ class Engine:
             entropy=entropy,
             gate=self._refuse_when_stopping,
         )
+        self.queues = Queues(
+            configured=config.queues,
+            store=store,
+            clock=clock,
+            events=events,
+            lanes=lanes,
+            scheduler=scheduler,
+            resolver=resolver,
+            gate=self._refuse_when_stopping,
+            writing=self._writing,
+        )
         self.batches = Batches(
             store=store,
             clock=clock,
@@ -207,18 +216,13 @@ class Engine:
             # Before anything of theirs can run again.
             number = await self._local.end_leftovers(left)
             log.warning("%d scriptlets were running still when lq last ended; ended them", number)
-        now = self._clock.now()
-        for name in self._config.queues:
-            self._lanes.configure(name, self._resolver.flow(name), paused=False, now=now)
-        queues = await self._store.queues()
-        for queue in queues:
-            self._configure(queue)
+        queues = await self.queues.start()
         await self._dispatcher.recover()  # then: what goes back to a fifo queue keeps its place
         await self.callbacks.start()
         self._keyring = auth.Keyring(await self._store.tokens())
         for queue in queues:
             if queue.next_due_at is not None:
-                self._lanes.expect(queue.name, queue.next_due_at, now)
+                self._lanes.expect(queue.name, queue.next_due_at, self._clock.now())
         await self._firer.start()
         try:
             await self.schedules.apply(self._config.schedules, dry=False)
@@ -291,7 +295,7 @@ class Engine:
     async def why(self, ref: Ref) -> Why:
         """Why a job is where it is, and when it may start. Raises: NotFound."""
         job = _found(await self._store.get(ref), ref)
-        return await self._explainer.explain(job, await self.queue(job.queue))
+        return await self._explainer.explain(job, await self.queues.get(job.queue))
 
     async def cancel(self, ref: Ref) -> Job:
         """End an unprocessed job; of one that runs no retry will follow.
@@ -375,79 +379,6 @@ class Engine:
     async def history(self, wanted: JobFilter) -> Page[Job]:
         """Finished jobs, newest first."""
         return await self._store.finished(wanted)
-
-    # -- queues ------------------------------------------------------------------------------
-
-    async def queues(self) -> list[Queue]:
-        """All queues by name, with their effective settings."""
-        stored = await self._store.queues()
-        names = {queue.name for queue in stored}
-        configured = [
-            Queue(name=name, created_at=0, settings=QueueSettings())
-            for name in self._config.queues
-            if name not in names
-        ]
-        shown = [self._resolver.shown(queue) for queue in (*stored, *configured)]
-        return sorted(shown, key=lambda queue: queue.name)
-
-    async def queue(self, name: str) -> Queue:
-        """One queue. Raises: NotFound."""
-        stored = await self._store.queue(name)
-        if stored is None and name in self._config.queues:
-            stored = Queue(name=name, created_at=0, settings=QueueSettings())
-        if stored is None:
-            raise NotFound(
-                f"there is no queue {name!r}",
-                hint="queues come into being with their first push, pause or change of settings",
-            )
-        return self._resolver.shown(stored)
-
-    async def edit_queue(self, name: str, edit: QueueEdit) -> Queue:
-        """Change a queue's settings or pause, effective at once.
-
-        Raises: Conflict when the configuration sets what would change.
-        """
-        self._refuse_when_stopping()
-        self._resolver.refuse_fixed(name, edit)
-        self._resolver.refuse_order_of_many(name, edit)
-        if isinstance(edit.target, str):
-            edit = replace(edit, target=self._resolver.target(edit.target))
-        if edit.paused_until is not UNSET and edit.paused_until is not None:
-            edit = replace(edit, paused=True)
-        elif edit.paused is True and edit.paused_until is UNSET:
-            edit = replace(edit, paused_until=None)
-        now = self._clock.now()
-        queue = await self._writing(self._store.set_queue(name, edit, now))
-        await self._reconfigure(queue)
-        if edit.paused is not UNSET:
-            verb = "pause" if queue.paused else "resume"
-            self._events.publish(Event(verb=verb, queue=name, at=now))
-        return self._resolver.shown(queue)
-
-    async def resume(self, name: str) -> None:
-        """End a pause whose time has come."""
-        queue = await self._store.queue(name)
-        if queue is None or queue.paused_until is None:
-            return
-        if queue.paused_until <= self._clock.now():
-            await self.edit_queue(name, QueueEdit(paused=False))
-        else:  # the clock was set back, or the pause was made longer
-            self._scheduler.at(Timer.RESUME, queue.paused_until, name)
-
-    async def delete_queue(self, name: str, *, force: bool) -> int:
-        """Forget a queue's settings; how many waiting jobs were cancelled.
-
-        Raises: NotFound, Conflict (it holds unprocessed jobs and `force` is False).
-        """
-        self._refuse_when_stopping()
-        now = self._clock.now()
-        deleting = self._store.delete_queue(name, now, force=force)
-        cancelled = await self._writing(deleting)
-        if cancelled is None:
-            raise NotFound(f"there is no queue {name!r}")
-        self._configure(Queue(name=name, created_at=now, settings=QueueSettings()))
-        self._events.publish(Event(verb="delete", queue=name, at=now))
-        return cancelled
 
     # -- tokens and the daemon itself ----------------------------------------------------------
 
@@ -571,33 +502,8 @@ class Engine:
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _configure(self, queue: Queue) -> None:
-        """Let a queue's stored settings and pause take effect."""
-        self._resolver.learn(queue)
-        now = self._clock.now()
-        self._lanes.configure(
-            queue.name,
-            self._resolver.flow(queue.name),
-            paused=queue.paused,
-            now=now,
-            paced_until=queue.paced_until,
-        )
-        if queue.paused and queue.paused_until is not None:
-            self._scheduler.at(Timer.RESUME, queue.paused_until, queue.name)
-        else:
-            self._scheduler.cancel(Timer.RESUME, queue.name)
-
-    async def _reconfigure(self, queue: Queue) -> None:
-        """Let what has changed of a queue take effect; without its order nobody waits for it."""
-        was_fifo = self._lanes.lane(queue.name).fifo
-        self._configure(queue)
-        if was_fifo and not self._resolver.flow(queue.name).fifo:
-            await self._writing(self._store.let_go_on(queue.name))
-            self._lanes.expect(queue.name, self._clock.now(), self._clock.now())
-
     async def _follow(self, config: Config) -> None:
         """Let what lq.toml says of queues and alerts now take effect."""
-        before = self._config.queues
         self._config = replace(
             self._config,
             queues=config.queues,
@@ -607,12 +513,8 @@ class Engine:
             origin=config.origin,
         )
         self.alerts.follow(config.alerts)
-        self._resolver.follow(config.queues, config.origin)
         self._endpoints.follow(config.queues)
-        stored = {queue.name: queue for queue in await self._store.queues()}
-        for name in {**before, **config.queues}:
-            empty = Queue(name=name, created_at=0, settings=QueueSettings())
-            await self._reconfigure(stored.get(name, empty))
+        await self.queues.follow(config.queues, config.origin)
 
     def _waits(self, job: Job, now: int) -> None:
         """Tell lanes and scheduler of a job that waits."""

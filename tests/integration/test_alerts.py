@@ -64,7 +64,7 @@ async def gathered(daemon: Daemon, number: int) -> None:
     """Return when so much waits for the next message."""
 
     async def waits() -> bool:
-        await daemon.engine.queues()
+        await daemon.engine.queues.all()
         return daemon.engine.alerts.statuses()[0].waiting == number
 
     await eventually(waits)
@@ -75,9 +75,9 @@ async def looked(daemon: Daemon, home: Home) -> None:
 
     async def made() -> bool:
         home.clock.advance(5 * SECOND)
-        return (await daemon.engine.queue("alerts")).counts != Counts()
+        return (await daemon.engine.queues.get("alerts")).counts != Counts()
 
-    await daemon.engine.edit_queue("alerts", QueueEdit())
+    await daemon.engine.queues.edit("alerts", QueueEdit())
     await eventually(made)
 
 
@@ -182,14 +182,14 @@ async def test_times_that_were_missed_are_told(home: Home) -> None:
 async def test_a_paused_queue_makes_its_items_late(home: Home) -> None:
     late = rule(home, late_ms=LATE, on=frozenset({Kind.LATE, Kind.RECOVERED}))
     async with home.daemon(alerts=(late,)) as daemon:
-        await daemon.engine.edit_queue("mail", QueueEdit(paused=True))
+        await daemon.engine.queues.edit("mail", QueueEdit(paused=True))
         waiting = await daemon.engine.push(home.push("/mail", queue="mail"))
         home.clock.advance(LATE - 1)
         await looked(daemon, home)
         said = await message(home)
         assert said["events"][0]["item"] == waiting.job.id
         assert "ago has not begun" in said["text"]
-        await daemon.engine.edit_queue("mail", QueueEdit(paused=False))
+        await daemon.engine.queues.edit("mail", QueueEdit(paused=False))
         await reaches(daemon, waiting.job.id, State.COMPLETED)
         await daemon.engine.push(home.push("/mail", queue="mail"))
         assert "is on time again" in (await message(home))["text"]
@@ -225,7 +225,7 @@ async def test_a_run_that_takes_too_long_is_told_while_it_goes_on(home: Home) ->
 
 async def test_an_item_that_expires_has_failed(home: Home) -> None:
     async with home.daemon(alerts=(rule(home),)) as daemon:
-        await daemon.engine.edit_queue("mail", QueueEdit(paused=True))
+        await daemon.engine.queues.edit("mail", QueueEdit(paused=True))
         await daemon.engine.push(home.push(queue="mail", expires_ms=MINUTE))
         home.clock.advance(MINUTE)
         assert "failed: expired before it could start" in (await message(home))["text"]
@@ -261,10 +261,10 @@ async def test_a_reload_follows_other_rules(home: Home) -> None:
         daemon.engine.alerts.follow((rule(home),))
         told = await daemon.engine.push(home.push("/mail", retry=ONCE))
         assert (await message(home))["events"][0]["item"] == told.job.id
-        await daemon.engine.edit_queue("alerts", QueueEdit(paused=True))
+        await daemon.engine.queues.edit("alerts", QueueEdit(paused=True))
         gone = await daemon.engine.test_alert("ops")
         daemon.engine.alerts.follow(())
-        await daemon.engine.edit_queue("alerts", QueueEdit(paused=False))
+        await daemon.engine.queues.edit("alerts", QueueEdit(paused=False))
         failed = await reaches(daemon, gone.id, State.FAILED)
         assert failed.error == "alert_gone: lq.toml has no alert ops any more"
 
@@ -387,7 +387,7 @@ async def test_a_daemon_pings_on_whatever_the_answer(home: Home) -> None:
     async with home.daemon(watch=watch) as daemon:
 
         async def pinged_three_times() -> bool:
-            await daemon.engine.queues()
+            await daemon.engine.queues.all()
             home.clock.advance(MINUTE)
             return len(home.handler.calls) >= 3
 

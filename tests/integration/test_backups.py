@@ -87,7 +87,7 @@ async def test_one_that_nobody_asks_for_is_forgotten(home: Home, clock: FakeCloc
 
         async def forgotten() -> bool:
             clock.advance(61_000)
-            await daemon.engine.queues()
+            await daemon.engine.queues.all()
             try:
                 daemon.engine.backups.begin()
             except Conflict:
@@ -129,7 +129,7 @@ async def test_nothing_moves_while_it_is_frozen(home: Home, clock: FakeClock) ->
         made = await make(daemon, home, "E=1s", key="often")
         for _ in range(5):
             clock.advance(HOUR)
-            await daemon.engine.queues()
+            await daemon.engine.queues.all()
         assert home.handler.calls == []
         assert (await daemon.engine.get(ById(due.job.id))).state is State.PENDING
         assert (await daemon.engine.get(ById(expiring.job.id))).state is State.PENDING
@@ -165,10 +165,10 @@ async def test_what_was_missed_is_made_up_for_by_each_policy(home: Home, clock: 
         await daemon.engine.holding.release(skip_missed=False)
 
         async def all_called() -> bool:
-            await daemon.engine.queues()
+            await daemon.engine.queues.all()
             return len(home.handler.calls) >= 4
 
         await eventually(all_called)
         for _ in range(20):
-            await daemon.engine.queues()
+            await daemon.engine.queues.all()
         assert len(home.handler.calls) == 1 + 3

@@ -39,25 +39,25 @@ async def test_a_batch_that_finds_no_room_leaves_nothing(home: Home) -> None:
         for _ in range(2):
             with pytest.raises(StorageFull):
                 await daemon.engine.batches.push(wanted, asked=once)
-        assert await daemon.engine.queues() == []
+        assert await daemon.engine.queues.all() == []
         assert not daemon.engine.health().ready
         disk[0].pages = None
         first = await daemon.engine.batches.push(wanted, asked=once)
         assert (await daemon.engine.batches.push(wanted, asked=once)).results == first.results
-        [queue] = await daemon.engine.queues()
+        [queue] = await daemon.engine.queues.all()
         assert queue.counts.pending == 500
         assert daemon.engine.health().ready
 
 
 async def test_what_a_batch_stored_is_called_after_a_restart(home: Home) -> None:
     async with home.daemon() as daemon:
-        await daemon.engine.edit_queue("q", QueueEdit(paused=True))
+        await daemon.engine.queues.edit("q", QueueEdit(paused=True))
         done = await daemon.engine.batches.push(entries(home, 30))
         daemon.engine.stop()
         with pytest.raises(Unavailable):
             await daemon.engine.batches.push(entries(home, 1))
     async with home.daemon() as daemon:
-        await daemon.engine.edit_queue("q", QueueEdit(paused=False))
+        await daemon.engine.queues.edit("q", QueueEdit(paused=False))
         for job_id in ids(done):
             await reaches(daemon, job_id, State.COMPLETED)
     assert len(home.handler.calls) == 30
@@ -89,4 +89,4 @@ async def test_entries_are_resolved_each_for_itself(home: Home) -> None:
         assert [r and [issue.path for issue in r.issues] for r in refusals] == [
             ["target"], None, ["on"],
         ]  # fmt: skip
-        assert (await daemon.engine.queue("q")).counts.pending == 1
+        assert (await daemon.engine.queues.get("q")).counts.pending == 1

@@ -61,7 +61,7 @@ async def test_ten_failures_in_a_row_hold_the_others(home: Home, clock: FakeCloc
 
         async def done() -> bool:
             clock.advance(SECOND)
-            counts = (await daemon.engine.queue("q")).counts
+            counts = (await daemon.engine.queues.get("q")).counts
             return counts.completed == 30
 
         await eventually(done)
@@ -78,16 +78,16 @@ async def test_a_server_that_is_down_costs_few_attempts(home: Home, clock: FakeC
             await daemon.engine.push(Push(queue="q", payload=b"", target=target))
 
         async def quiet() -> bool:
-            counts = (await daemon.engine.queue("q")).counts
+            counts = (await daemon.engine.queues.get("q")).counts
             return counts.running == 0
 
         await eventually(quiet)
-        failed = (await daemon.engine.queue("q")).counts.retry
+        failed = (await daemon.engine.queues.get("q")).counts.retry
         assert 10 <= failed <= 26  # those that were under way when it opened count, too
         for _ in range(20):
             clock.advance(MINUTE)
             await eventually(quiet)
-        assert (await daemon.engine.queue("q")).counts.failed <= failed
+        assert (await daemon.engine.queues.get("q")).counts.failed <= failed
 
 
 async def test_a_held_job_still_expires(home: Home, clock: FakeClock) -> None:

@@ -357,7 +357,7 @@ async def test_what_is_accepted_holds_no_slot_of_other_queues(home: Home) -> Non
         home.handler.on("/other", answers(200))
         other = await pushed(daemon, home.push("/other", queue="other"))
         await reaches(daemon, other.id, State.COMPLETED)
-        assert (await daemon.engine.queue("q")).counts.running == 5
+        assert (await daemon.engine.queues.get("q")).counts.running == 5
         for call in calls:
             assert (await says(daemon, call, "complete")).status == 200
 
@@ -365,7 +365,7 @@ async def test_what_is_accepted_holds_no_slot_of_other_queues(home: Home) -> Non
 async def test_what_is_accepted_counts_for_its_queue(
     daemon: Daemon, home: Home, clock: FakeClock
 ) -> None:
-    await daemon.engine.edit_queue("q", QueueEdit(concurrency=2))
+    await daemon.engine.queues.edit("q", QueueEdit(concurrency=2))
     jobs = [await pushed(daemon, by_callback(home)) for _ in range(3)]
     first, second = await home.handler.take(2)
     for call in (first, second):
@@ -505,7 +505,7 @@ async def test_what_a_full_disk_cannot_note_waits_all_the_same(
         gate.open()
 
         async def is_well() -> bool:
-            await daemon.engine.queues()  # so that looking is no spin
+            await daemon.engine.queues.all()  # so that looking is no spin
             return daemon.engine.health().live
 
         async def noticed() -> bool:

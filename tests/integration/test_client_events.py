@@ -287,7 +287,7 @@ async def test_who_is_cancelled_lets_go(home: Home) -> None:
         await asyncio.wait({task})
         async with asyncio.timeout(GIVE_UP_S):
             while running.engine.feed.readers:
-                await running.engine.queues()
+                await running.engine.queues.all()
 
 
 # Byte by byte

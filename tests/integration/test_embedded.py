@@ -475,9 +475,9 @@ async def test_a_lock_file_of_somebody_else_is_not_touched(tmp_path: Path) -> No
 async def test_memory_is_gone_with_its_lq() -> None:
     async with running(None) as app, running(None) as other:
         job = await app.ends("done")
-        assert (await other.lq.core.engine.queues()) == []
+        assert (await other.lq.core.engine.queues.all()) == []
     async with running(None) as app:
-        assert (await app.lq.core.engine.queues()) == []
+        assert (await app.lq.core.engine.queues.all()) == []
     assert job.state is State.COMPLETED
 
 
@@ -501,7 +501,7 @@ async def test_a_disk_that_fails_ends_lq_and_not_the_application(tmp_path: Path)
         async def use_it() -> None:
             while True:
                 await app.push("done")
-                await app.lq.core.engine.queues()
+                await app.lq.core.engine.queues.all()
 
         with pytest.raises((StartError, Unavailable)):
             await asyncio.wait_for(use_it(), GIVE_UP_S)

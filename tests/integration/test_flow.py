@@ -25,7 +25,7 @@ async def push_waiting(daemon: Daemon, home: Home, number: int, queue: str, path
 
 async def all_done(daemon: Daemon, number: int) -> None:
     async def done() -> bool:
-        return sum(queue.counts.completed for queue in await daemon.engine.queues()) == number
+        return sum(queue.counts.completed for queue in await daemon.engine.queues.all()) == number
 
     await eventually(done)
 
@@ -40,7 +40,7 @@ async def test_a_queue_runs_no_more_than_its_concurrency(
     await push_waiting(daemon, home, 20, "q", "/")
     await home.handler.take(16)
     clock.advance(MINUTE)
-    assert (await daemon.engine.queue("q")).counts.running == 16
+    assert (await daemon.engine.queues.get("q")).counts.running == 16
     gate.open()
     await all_done(daemon, 40)
     assert home.handler.most_in_flight == 16
@@ -49,14 +49,14 @@ async def test_a_queue_runs_no_more_than_its_concurrency(
 async def test_concurrency_may_change_while_jobs_run(daemon: Daemon, home: Home) -> None:
     gate = Gate()
     home.handler.on("/", gate)
-    await daemon.engine.edit_queue("q", QueueEdit(concurrency=2))
+    await daemon.engine.queues.edit("q", QueueEdit(concurrency=2))
     for _ in range(12):
         await daemon.engine.push(home.push())
     await home.handler.take(2)
-    await daemon.engine.edit_queue("q", QueueEdit(concurrency=5))
+    await daemon.engine.queues.edit("q", QueueEdit(concurrency=5))
     await home.handler.take(3)
     assert home.handler.in_flight == 5
-    await daemon.engine.edit_queue("q", QueueEdit(concurrency=1))
+    await daemon.engine.queues.edit("q", QueueEdit(concurrency=1))
     home.handler.most_in_flight = 0
     gate.open()
     await all_done(daemon, 12)
@@ -74,7 +74,7 @@ async def test_concurrency_of_the_configuration(home: Home) -> None:
             for _ in range(8):
                 await daemon.engine.push(home.push(queue=queue))
         await home.handler.take(5)
-        counts = {queue.name: queue.counts.running for queue in await daemon.engine.queues()}
+        counts = {queue.name: queue.counts.running for queue in await daemon.engine.queues.all()}
         assert counts == {"slow": 1, "other": 4}
         gate.open()
         await all_done(daemon, 16)
@@ -138,12 +138,12 @@ async def test_a_push_does_not_overtake_what_waits_for_the_cap(home: Home) -> No
 
 async def test_jobs_start_by_due_time_then_push_order(home: Home, clock: FakeClock) -> None:
     async with home.daemon(dispatch=Dispatch(queue_concurrency=1)) as daemon:
-        await daemon.engine.edit_queue("q", QueueEdit(paused=True))
+        await daemon.engine.queues.edit("q", QueueEdit(paused=True))
         pushes = [3, 1, 2, 1, 3, 0, 2, 0]
         pushed = [await daemon.engine.push(home.push(delay_ms=ms)) for ms in pushes]
         expected = sorted(pushed, key=lambda one: one.job.due_at)
         clock.advance(10)
-        await daemon.engine.edit_queue("q", QueueEdit(paused=False))
+        await daemon.engine.queues.edit("q", QueueEdit(paused=False))
         await all_done(daemon, len(pushes))
     assert [call.job_id for call in home.handler.calls] == [one.job.id for one in expected]
 

@@ -46,7 +46,7 @@ async def test_a_due_push_is_called_once_and_answered_the_same_after_a_restart(h
         again = await owner.ask(*push, body=b"x")
         assert (again.status, again.body) == (first.status, first.body)
         assert again.headers["location"] == first.headers["location"]
-        [queue] = await daemon.engine.queues()
+        [queue] = await daemon.engine.queues.all()
         assert (queue.counts.completed, queue.counts.pending) == (1, 0)
     assert len(home.handler.calls) == 1
 
@@ -140,6 +140,6 @@ async def test_answers_are_forgotten_after_a_day_though_there_are_many(
 
 
 async def _left(daemon: Daemon, connection: sqlite3.Connection, number: int) -> bool:
-    await daemon.engine.queues()  # lets the store's thread work
+    await daemon.engine.queues.all()  # lets the store's thread work
     [found] = connection.execute("SELECT count(*) FROM answers").fetchone()
     return bool(found == number)

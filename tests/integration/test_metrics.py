@@ -60,7 +60,7 @@ async def test_what_a_daemon_did_is_what_is_told(
         end = State.COMPLETED if path == "/good" else State.FAILED
         await reaches(watched, pushed.job.id, end)
     await watched.engine.push(home.push(delay_ms=HOUR))
-    await watched.engine.edit_queue("q", QueueEdit(paused=True))
+    await watched.engine.queues.edit("q", QueueEdit(paused=True))
     clock.advance(HOUR + MINUTE)
     found = await scrape(home)
     assert at(found, "jobs_pushed_total", queue="q") == 5
@@ -87,7 +87,7 @@ async def test_late_jobs_and_overdue_schedules_are_seen(
 ) -> None:
     gate = Gate()
     home.handler.on("/held", gate)
-    await watched.engine.edit_queue("q", QueueEdit(concurrency=1))
+    await watched.engine.queues.edit("q", QueueEdit(concurrency=1))
     await watched.engine.push(home.push("/held"))
     await home.handler.next()
     late = await watched.engine.push(home.push("/late"))

@@ -56,12 +56,12 @@ async def test_no_more_calls_than_the_cap_after_waiting_for_head(
 
 
 async def _counts(running: Daemon, cap: int) -> bool:
-    queues = await running.engine.queues()
+    queues = await running.engine.queues.all()
     return sum(queue.counts.running for queue in queues) == cap
 
 
 async def _finished(running: Daemon, name: str) -> bool:
-    counts = (await running.engine.queue(name)).counts
+    counts = (await running.engine.queues.get(name)).counts
     return counts.pending + counts.running + counts.retry == 0
 
 
@@ -71,11 +71,11 @@ async def test_the_deadline_counts_from_when_validation_fails(
     """A backlog older than the deadline meets a handler that is still booting."""
     handler.on_head("/", answers(503))
     async with home.daemon(validate=Validate(deadline_ms=DAY)) as running:
-        await running.engine.edit_queue("q", QueueEdit(paused=True))
+        await running.engine.queues.edit("q", QueueEdit(paused=True))
         job = (await running.engine.push(home.push())).job
         clock.advance(2 * DAY)
         with running.events.subscribe() as events:
-            await running.engine.edit_queue("q", QueueEdit(paused=False))
+            await running.engine.queues.edit("q", QueueEdit(paused=False))
             assert (await heard(events, {"release", "bury"}, job.id)).verb == "release"
 
 
@@ -197,10 +197,12 @@ async def test_a_pause_whose_end_moved_away_ends_all_the_same(
     """The clock is set back between the timer and what it is for."""
     async with home.daemon() as running:
         until = clock.now() + 5000
-        await running.engine.edit_queue("q", QueueEdit(paused_until=until))
+        await running.engine.queues.edit("q", QueueEdit(paused_until=until))
         job = (await running.engine.push(home.push())).job
-        await running.engine.resume("q")  # as the timer does, but the time has not come
-        assert (await running.engine.queue("q")).paused
+        await running.engine.queues.pause_is_over(
+            "q"
+        )  # as the timer does, but the time has not come
+        assert (await running.engine.queues.get("q")).paused
         clock.advance(5000)
         assert (await handler.next()).job_id == job.id
 

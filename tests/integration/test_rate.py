@@ -21,7 +21,7 @@ async def calls(daemon: Daemon, home: Home, number: int) -> None:
 
     async def settled() -> bool:
         made = len(home.handler.calls)  # first: what is called later is not settled yet
-        counts = [queue.counts for queue in await daemon.engine.queues()]
+        counts = [queue.counts for queue in await daemon.engine.queues.all()]
         return made >= number and not any(one.running for one in counts)
 
     await eventually(settled)
@@ -29,7 +29,7 @@ async def calls(daemon: Daemon, home: Home, number: int) -> None:
 
 
 async def test_a_rate_spreads_what_starts(daemon: Daemon, home: Home, clock: FakeClock) -> None:
-    await daemon.engine.edit_queue("q", QueueEdit(rate=TEN))
+    await daemon.engine.queues.edit("q", QueueEdit(rate=TEN))
     for _ in range(5):
         await daemon.engine.push(home.push())
     for number in range(1, 6):
@@ -37,14 +37,14 @@ async def test_a_rate_spreads_what_starts(daemon: Daemon, home: Home, clock: Fak
         clock.advance(99)
         await calls(daemon, home, number)
         clock.advance(1)
-    await daemon.engine.edit_queue("q", QueueEdit(rate=None))
+    await daemon.engine.queues.edit("q", QueueEdit(rate=None))
     for _ in range(40):
         await daemon.engine.push(home.push())
     await calls(daemon, home, 45)
 
 
 async def test_a_burst_starts_at_once(daemon: Daemon, home: Home, clock: FakeClock) -> None:
-    await daemon.engine.edit_queue("q", QueueEdit(rate=TEN, burst=3))
+    await daemon.engine.queues.edit("q", QueueEdit(rate=TEN, burst=3))
     for _ in range(5):
         await daemon.engine.push(home.push())
     await calls(daemon, home, 3)
@@ -70,7 +70,7 @@ async def test_a_restart_is_no_way_around_a_rate(home: Home, clock: FakeClock) -
 async def test_a_clock_set_back_holds_up_a_rate_for_no_longer_than_itself(
     daemon: Daemon, home: Home, clock: FakeClock
 ) -> None:
-    await daemon.engine.edit_queue("q", QueueEdit(rate=Rate(1, SECOND)))
+    await daemon.engine.queues.edit("q", QueueEdit(rate=Rate(1, SECOND)))
     await daemon.engine.push(home.push())
     await calls(daemon, home, 1)
     clock.step(-HOUR)
@@ -96,7 +96,7 @@ async def test_what_was_not_called_uses_up_nothing(home: Home, clock: FakeClock)
 
 
 async def test_other_queues_are_not_slowed(daemon: Daemon, home: Home) -> None:
-    await daemon.engine.edit_queue("slow", QueueEdit(rate=Rate(1, HOUR)))
+    await daemon.engine.queues.edit("slow", QueueEdit(rate=Rate(1, HOUR)))
     for queue in ("slow", "slow", "quick", "quick"):
         await daemon.engine.push(home.push(queue=queue))
     await calls(daemon, home, 3)
@@ -176,11 +176,11 @@ async def test_without_its_order_a_queue_goes_on_at_once(
     daemon: Daemon, home: Home, clock: FakeClock
 ) -> None:
     home.handler.on("/0", answers(500), answers(200))
-    await daemon.engine.edit_queue("q", QueueEdit(fifo=True))
+    await daemon.engine.queues.edit("q", QueueEdit(fifo=True))
     head = await daemon.engine.push(home.push("/0", retry=RetryPolicy(1, (HOUR,))))
     await daemon.engine.push(home.push("/1"))
     await calls(daemon, home, 1)
-    await daemon.engine.edit_queue("q", QueueEdit(fifo=False))
+    await daemon.engine.queues.edit("q", QueueEdit(fifo=False))
     await calls(daemon, home, 2)
     assert (await daemon.engine.get(ById(head.job.id))).next_at == clock.now() + HOUR
     clock.advance(HOUR)
@@ -190,7 +190,7 @@ async def test_without_its_order_a_queue_goes_on_at_once(
 
 async def test_order_and_many_at_once_do_not_go_together(home: Home) -> None:
     async with home.daemon(queues={"file": QueueSettings(concurrency=4)}) as daemon:
-        edit = daemon.engine.edit_queue
+        edit = daemon.engine.queues.edit
         with pytest.raises(ValidationError, match="fifo"):
             await edit("file", QueueEdit(fifo=True))
         assert (await edit("q", QueueEdit(fifo=True))).settings.concurrency == 1
@@ -203,19 +203,19 @@ async def test_order_and_many_at_once_do_not_go_together(home: Home) -> None:
 
 async def test_the_file_wins_over_what_was_set_and_says_so(home: Home) -> None:
     async with home.daemon() as daemon:
-        await daemon.engine.edit_queue("q", QueueEdit(rate=TEN, burst=7))
+        await daemon.engine.queues.edit("q", QueueEdit(rate=TEN, burst=7))
     origin = {"queues.q.rate": "lq.toml:3"}
     queues = {"q": QueueSettings(rate=Rate(1, HOUR))}
     async with home.daemon(queues=queues, origin=origin) as daemon:
-        shown = await daemon.engine.queue("q")
+        shown = await daemon.engine.queues.get("q")
         assert (shown.settings.rate, shown.settings.burst) == (Rate(1, HOUR), 7)
         assert shown.set_by == {"rate": "lq.toml:3"}
         with pytest.raises(Conflict, match=r"rate is set by lq\.toml:3"):
-            await daemon.engine.edit_queue("q", QueueEdit(rate=None))
+            await daemon.engine.queues.edit("q", QueueEdit(rate=None))
 
 
 async def test_a_pause_has_a_reason_until_it_ends(daemon: Daemon) -> None:
-    edit = daemon.engine.edit_queue
+    edit = daemon.engine.queues.edit
     await edit("q", QueueEdit(paused=True, pause_reason="the shop is being moved"))
     queue = await edit("q", QueueEdit(concurrency=3))
     assert (queue.paused, queue.pause_reason) == (True, "the shop is being moved")
@@ -229,7 +229,7 @@ async def test_concurrency_of_a_fifo_queue_while_it_runs(daemon: Daemon, home: H
     for _ in range(6):
         await daemon.engine.push(home.push())
     await home.handler.take(6)
-    await daemon.engine.edit_queue("q", QueueEdit(fifo=True))
+    await daemon.engine.queues.edit("q", QueueEdit(fifo=True))
     home.handler.most_in_flight = 0
     for _ in range(3):
         await daemon.engine.push(home.push())
@@ -242,11 +242,11 @@ async def test_many_held_jobs_keep_no_daemon_busy(home: Home, clock: FakeClock) 
     """Behind 300 jobs whose target is spared, another one is found, and slowly."""
     home.handler.on_head("/held", answers(500))
     async with home.daemon(validate=Validate()) as daemon:
-        await daemon.engine.edit_queue("q", QueueEdit(paused=True))
+        await daemon.engine.queues.edit("q", QueueEdit(paused=True))
         for _ in range(300):
             await daemon.engine.push(home.push("/held"))
         good = await daemon.engine.push(home.push("/good"))
-        await daemon.engine.edit_queue("q", QueueEdit(paused=False))
+        await daemon.engine.queues.edit("q", QueueEdit(paused=False))
 
         async def done() -> bool:
             clock.advance(100)

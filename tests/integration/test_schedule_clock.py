@@ -378,14 +378,14 @@ async def test_b12_ten_thousand_schedules_do_not_hold_up_the_loop(home: Home) ->
                 longest = max(longest, time.thread_time() - started)
 
         for name in ("q0", "q1", "q2"):
-            await daemon.engine.edit_queue(name, QueueEdit(paused=True))
+            await daemon.engine.queues.edit(name, QueueEdit(paused=True))
         watching = asyncio.create_task(watch())
         with daemon.events.subscribe() as events:
             home.clock.advance(16 * HOUR)
             for _ in range(number):
                 await heard(events, "push")
         watching.cancel()
-        counts = [queue.counts.pending for queue in await daemon.engine.queues()]
+        counts = [queue.counts.pending for queue in await daemon.engine.queues.all()]
         assert sum(counts) == number
         assert 0 < book.most <= 500
         assert longest < 0.25

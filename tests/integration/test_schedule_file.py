@@ -200,7 +200,7 @@ async def test_a_reload_says_what_waits_for_a_restart(file: File) -> None:
         file.write("[queues.mail]\nconcurrency = 2\n[history]\nkeep = '1d'\n" + entry("a"))
         done = await running.engine.reload(dry=False)
         assert done.restart == ("log_level", "history.keep")
-        assert (await running.engine.queue("mail")).settings.concurrency == 2
+        assert (await running.engine.queues.get("mail")).settings.concurrency == 2
         assert [change.change for change in done.schedules] == ["created"]
 
 
@@ -291,10 +291,10 @@ async def test_an_entry_without_any_target_waits_for_one(file: File) -> None:
         assert paused.reason == "it names no target, and queue 'q' has no default target"
         (change,) = (await running.engine.reload(dry=True)).schedules
         assert "no default target" in (change.note or "")
-        await running.engine.edit_queue("q", QueueEdit(target=file.home.handler.url()))
+        await running.engine.queues.edit("q", QueueEdit(target=file.home.handler.url()))
         (change,) = (await running.engine.reload(dry=False)).schedules
         assert (change.change, change.next_after) == ("updated", START + HOUR)
-        await running.engine.edit_queue("q", QueueEdit(target=None))
+        await running.engine.queues.edit("q", QueueEdit(target=None))
         await running.engine.reload(dry=False)
         assert (await running.engine.schedules.get(ScheduleKey("k"))).paused
         file.write(entry("k"))

@@ -95,7 +95,7 @@ class Clocks(RuleBasedStateMachine):
         self.home = Home(folder, self.clock, handler)
         await self.start()
         for queue in ("q", "canary"):  # what is called is not the question here
-            await self.daemon.engine.edit_queue(queue, QueueEdit(paused=True))
+            await self.daemon.engine.queues.edit(queue, QueueEdit(paused=True))
 
     async def start(self) -> None:
         """Run a daemon in a task of its own, as a TaskGroup wants it."""

@@ -165,7 +165,7 @@ async def test_jitter_puts_each_start_off_but_not_its_nominal_time(
 
 
 async def test_expiry_counts_from_when_a_job_is_due(daemon: Daemon, home: Home) -> None:
-    await daemon.engine.edit_queue("q", QueueEdit(paused=True))
+    await daemon.engine.queues.edit("q", QueueEdit(paused=True))
     brief = await make(daemon, home, "0 * * * *", push={"expires_ms": 10 * MINUTE})
     await pass_time(daemon, home, HOUR)
     (job,) = await jobs_of(daemon, brief)
@@ -329,10 +329,10 @@ async def test_a_schedule_needs_a_target_that_may_be_called(daemon: Daemon, home
     with pytest.raises(TargetNotAllowed):
         await daemon.engine.schedules.create(to("http://127.0.0.1:9/"), allowed)
     target = home.handler.url("/default")
-    await daemon.engine.edit_queue("q", QueueEdit(target=target))
+    await daemon.engine.queues.edit("q", QueueEdit(target=target))
     made, _ = await daemon.engine.schedules.create(to(None), allowed)
     assert made.spec.push.target == target
-    await daemon.engine.edit_queue("q", QueueEdit(target=None))
+    await daemon.engine.queues.edit("q", QueueEdit(target=None))
     await pass_time(daemon, home, DAY)
     paused = await stored(daemon, made)
     assert paused.paused

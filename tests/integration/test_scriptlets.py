@@ -487,7 +487,7 @@ async def test_many_run_at_once_beside_calls(bench: Bench) -> None:
             await reaches(daemon, job.id, State.RUNNING)
         called = await daemon.engine.push(bench.home.push("/mail", queue="mail"))
         await reaches(daemon, called.job.id, State.COMPLETED)
-        await daemon.engine.edit_queue("q", QueueEdit(concurrency=6))
+        await daemon.engine.queues.edit("q", QueueEdit(concurrency=6))
         waiting = await bench.push()
         assert (await daemon.engine.get(ById(waiting.id))).state is State.PENDING
 
@@ -545,7 +545,7 @@ async def test_one_that_is_cancelled_before_it_began_does_nothing(bench: Bench) 
             await eventually(lambda job=job: ended(job))  # type: ignore[misc]
 
         async def settled() -> bool:
-            await daemon.engine.queues()
+            await daemon.engine.queues.all()
             return daemon.in_flight == 0
 
         await eventually(settled)

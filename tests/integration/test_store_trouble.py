@@ -112,7 +112,7 @@ async def test_a_result_that_does_not_fit_is_kept_and_recorded_later(
         with daemon.events.subscribe() as events:
             for _ in range(20):
                 clock.advance(500)
-                await daemon.engine.queues()
+                await daemon.engine.queues.all()
             assert len(home.handler.calls) == 1
             # Nor is anything claimed only to be given back, again and again.
             mark = Event(verb="mark", job_id="", queue="", state=State.PENDING, at=0)
@@ -132,7 +132,7 @@ async def test_a_result_that_does_not_fit_is_kept_and_recorded_later(
 
 async def tried_again(daemon: Daemon, clock: FakeClock) -> bool:
     clock.advance(500)
-    await daemon.engine.queues()
+    await daemon.engine.queues.all()
     return daemon.engine.health().live
 
 
@@ -183,7 +183,7 @@ async def test_a_read_only_disk(crowded: Crowded, home: Home, clock: FakeClock) 
 
 async def noticed(daemon: Daemon) -> bool:
     """Whether the daemon knows of a result it cannot store; looking gives it time to."""
-    await daemon.engine.queues()
+    await daemon.engine.queues.all()
     return not daemon.engine.health().live
 
 

@@ -67,7 +67,7 @@ async def test_many_delays_at_once_keep_their_order(home: Home, clock: FakeClock
     chance = random.Random(3)
     dues = {}
     async with home.daemon() as daemon:
-        await daemon.engine.edit_queue("q", QueueEdit(concurrency=1))
+        await daemon.engine.queues.edit("q", QueueEdit(concurrency=1))
         for _ in range(40):
             pushed = await daemon.engine.push(home.push(delay_ms=chance.randrange(1, 8) * 100))
             dues[pushed.job.id] = (pushed.job.due_at, pushed.job.seq)
@@ -117,13 +117,13 @@ async def test_an_unstarted_job_fails_when_it_expires(daemon: Daemon, home: Home
 async def test_a_job_expires_while_its_queue_is_paused(
     daemon: Daemon, home: Home, clock: FakeClock
 ) -> None:
-    await daemon.engine.edit_queue("q", QueueEdit(paused=True))
+    await daemon.engine.queues.edit("q", QueueEdit(paused=True))
     expiring = [await daemon.engine.push(home.push(expires_ms=n * MINUTE)) for n in (2, 1, 3)]
     clock.advance(2 * MINUTE)
     await reaches(daemon, expiring[0].job.id, State.FAILED)
     await reaches(daemon, expiring[1].job.id, State.FAILED)
     assert await state(daemon, expiring[2].job.id) is State.PENDING
-    await daemon.engine.edit_queue("q", QueueEdit(paused=False))
+    await daemon.engine.queues.edit("q", QueueEdit(paused=False))
     await reaches(daemon, expiring[2].job.id, State.COMPLETED)
     assert seen(home.handler) == [expiring[2].job.id]
 
@@ -155,14 +155,14 @@ async def test_a_retry_that_waits_expires(daemon: Daemon, home: Home, clock: Fak
     with daemon.events.subscribe() as events:
         pushed = await daemon.engine.push(home.push(expires_ms=MINUTE))
         await heard(events, "fail", pushed.job.id)
-    await daemon.engine.edit_queue("q", QueueEdit(paused=True))
+    await daemon.engine.queues.edit("q", QueueEdit(paused=True))
     clock.advance(MINUTE)
     job = await reaches(daemon, pushed.job.id, State.FAILED)
     assert job.error == "expired; last attempt: status 500"
 
 
 async def test_one_expiry_after_the_other(daemon: Daemon, home: Home, clock: FakeClock) -> None:
-    await daemon.engine.edit_queue("q", QueueEdit(paused=True))
+    await daemon.engine.queues.edit("q", QueueEdit(paused=True))
     expiring = [await daemon.engine.push(home.push(expires_ms=n * MINUTE)) for n in (3, 1, 2)]
     for turn in (1, 2, 0):
         clock.advance(MINUTE)
@@ -171,13 +171,13 @@ async def test_one_expiry_after_the_other(daemon: Daemon, home: Home, clock: Fak
 
 async def test_many_expire_at_one_moment(daemon: Daemon, home: Home, clock: FakeClock) -> None:
     """More than one step of the housekeeping does."""
-    await daemon.engine.edit_queue("q", QueueEdit(paused=True))
+    await daemon.engine.queues.edit("q", QueueEdit(paused=True))
     for _ in range(1200):
         await daemon.engine.push(home.push(expires_ms=MINUTE))
     clock.advance(MINUTE)
 
     async def all_failed() -> bool:
-        return (await daemon.engine.queue("q")).counts.failed == 1200
+        return (await daemon.engine.queues.get("q")).counts.failed == 1200
 
     await eventually(all_failed)
 
@@ -192,26 +192,26 @@ async def test_a_paused_queue_starts_nothing_and_lets_run_what_runs(
     home.handler.on("/", gate)
     running = await daemon.engine.push(home.push())
     await home.handler.next()
-    await daemon.engine.edit_queue("q", QueueEdit(paused=True))
+    await daemon.engine.queues.edit("q", QueueEdit(paused=True))
     waiting = await daemon.engine.push(home.push())
     later = await daemon.engine.push(home.push(delay_ms=MINUTE))
     gate.open()
     await reaches(daemon, running.job.id, State.COMPLETED)
     await pass_time(daemon, home, HOUR)
     assert seen(home.handler) == [running.job.id]
-    await daemon.engine.edit_queue("q", QueueEdit(paused=False))
+    await daemon.engine.queues.edit("q", QueueEdit(paused=False))
     for pushed in (waiting, later):
         await reaches(daemon, pushed.job.id, State.COMPLETED)
 
 
 async def test_a_pause_ends_at_its_end(daemon: Daemon, home: Home, clock: FakeClock) -> None:
-    await daemon.engine.edit_queue("q", QueueEdit(paused_until=START + HOUR))
+    await daemon.engine.queues.edit("q", QueueEdit(paused_until=START + HOUR))
     pushed = await daemon.engine.push(home.push())
     await pass_time(daemon, home, HOUR - 1)
     assert await state(daemon, pushed.job.id) is State.PENDING
     clock.advance(1)
     await reaches(daemon, pushed.job.id, State.COMPLETED)
-    queue = await daemon.engine.queue("q")
+    queue = await daemon.engine.queues.get("q")
     assert (queue.paused, queue.paused_until) == (False, None)
 
 
@@ -226,8 +226,8 @@ async def test_a_pause_ends_at_its_end(daemon: Daemon, home: Home, clock: FakeCl
 async def test_a_pause_may_be_changed(
     daemon: Daemon, home: Home, change: QueueEdit, ends: bool
 ) -> None:
-    await daemon.engine.edit_queue("q", QueueEdit(paused_until=START + HOUR))
-    await daemon.engine.edit_queue("q", change)
+    await daemon.engine.queues.edit("q", QueueEdit(paused_until=START + HOUR))
+    await daemon.engine.queues.edit("q", change)
     pushed = await daemon.engine.push(home.push())
     await pass_time(daemon, home, HOUR)
     await pass_time(daemon, home, HOUR - 1)
@@ -236,14 +236,14 @@ async def test_a_pause_may_be_changed(
     if ends:
         await reaches(daemon, pushed.job.id, State.COMPLETED)
     else:
-        assert (await daemon.engine.queue("q")).paused
+        assert (await daemon.engine.queues.get("q")).paused
 
 
 @pytest.mark.parametrize("down_ms", [0, 2 * HOUR])
 async def test_a_pause_survives_a_restart(home: Home, clock: FakeClock, down_ms: int) -> None:
     async with home.daemon() as daemon:
-        await daemon.engine.edit_queue("q", QueueEdit(paused_until=START + HOUR))
-        await daemon.engine.edit_queue("forever", QueueEdit(paused=True))
+        await daemon.engine.queues.edit("q", QueueEdit(paused_until=START + HOUR))
+        await daemon.engine.queues.edit("forever", QueueEdit(paused=True))
         pushed = await daemon.engine.push(home.push())
         await daemon.engine.push(home.push(queue="forever"))
     clock.advance(down_ms)

@@ -61,7 +61,7 @@ KEY = ByKey("q", "k")
 async def test_what_lq_may_not_call_is_refused_at_push(daemon: Daemon, target: str) -> None:
     with pytest.raises(TargetNotAllowed):
         await daemon.engine.push(Push(queue="q", payload=b"", target=target))
-    assert await daemon.engine.queues() == []
+    assert await daemon.engine.queues.all() == []
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ async def test_what_lq_may_not_call_is_refused_at_push(daemon: Daemon, target: s
 async def test_what_is_no_target_is_refused_at_push(daemon: Daemon, target: str) -> None:
     with pytest.raises(ValidationError, match="target"):
         await daemon.engine.push(Push(queue="q", payload=b"", target=target))
-    assert await daemon.engine.queues() == []
+    assert await daemon.engine.queues.all() == []
 
 
 async def test_lq_does_not_call_itself(daemon: Daemon) -> None:
@@ -204,7 +204,7 @@ async def test_a_cancelled_run_keeps_its_slot_until_its_call_ends(
 ) -> None:
     gate = Gate()
     home.handler.on("/", gate)
-    await daemon.engine.edit_queue("q", QueueEdit(concurrency=1))
+    await daemon.engine.queues.edit("q", QueueEdit(concurrency=1))
     first = await daemon.engine.push(home.push())
     await home.handler.next()
     second = await daemon.engine.push(home.push())
@@ -405,26 +405,26 @@ async def test_delete_a_queue_with_force(daemon: Daemon, home: Home, clock: Fake
     await home.handler.next()
     waiting = [await daemon.engine.push(home.push(delay_ms=n)) for n in (1, HOUR)]
     with pytest.raises(Conflict, match="3 unprocessed"):
-        await daemon.engine.delete_queue("q", force=False)
-    assert await daemon.engine.delete_queue("q", force=True) == 2
+        await daemon.engine.queues.delete("q", force=False)
+    assert await daemon.engine.queues.delete("q", force=True) == 2
     clock.advance(HOUR)
     gate.open()
     await reaches(daemon, running.job.id, State.COMPLETED)
     for pushed in waiting:
         assert (await daemon.engine.get(ById(pushed.job.id))).state is State.CANCELLED
     with pytest.raises(NotFound):
-        await daemon.engine.queue("q")
+        await daemon.engine.queues.get("q")
     assert len(home.handler.calls) == 1
     history = await daemon.engine.history(JobFilter(queue="q"))
     assert len(history.items) == 3
 
 
 async def test_a_deleted_queue_comes_back_unpaused(daemon: Daemon, home: Home) -> None:
-    await daemon.engine.edit_queue("q", QueueEdit(paused=True, concurrency=1))
-    await daemon.engine.delete_queue("q", force=False)
+    await daemon.engine.queues.edit("q", QueueEdit(paused=True, concurrency=1))
+    await daemon.engine.queues.delete("q", force=False)
     pushed = await daemon.engine.push(home.push())
     await reaches(daemon, pushed.job.id, State.COMPLETED)
-    assert (await daemon.engine.queue("q")).settings.concurrency == 16
+    assert (await daemon.engine.queues.get("q")).settings.concurrency == 16
 
 
 # -- a caller that goes away -----------------------------------------------------------------------
@@ -452,9 +452,9 @@ async def test_a_daemon_that_stops_refuses_what_would_change_something(home: Hom
             daemon.engine.cancel(KEY),
             daemon.engine.run_now(KEY),
             daemon.engine.retry(KEY),
-            daemon.engine.edit_queue("q", QueueEdit()),
-            daemon.engine.delete_queue("q", force=True),
+            daemon.engine.queues.edit("q", QueueEdit()),
+            daemon.engine.queues.delete("q", force=True),
         ):
             with pytest.raises(Unavailable):
                 await refused
-        assert await daemon.engine.queues() == []
+        assert await daemon.engine.queues.all() == []

@@ -54,18 +54,18 @@ async def test_it_waits_for_its_retry(daemon: Daemon, home: Home, clock: FakeClo
 
 async def test_its_queue_is_paused(daemon: Daemon, home: Home, clock: FakeClock) -> None:
     ref = await pushed(daemon, home, delay_ms=SECOND)
-    await daemon.engine.edit_queue("q", QueueEdit(paused=True, pause_reason="moving"))
+    await daemon.engine.queues.edit("q", QueueEdit(paused=True, pause_reason="moving"))
     why = await daemon.engine.why(ref)
     assert gates(why)[Hold.PAUSE].reason == "its queue is paused (moving)"
     assert why.starts_at is None
-    await daemon.engine.edit_queue("q", QueueEdit(paused_until=clock.now() + HOUR))
+    await daemon.engine.queues.edit("q", QueueEdit(paused_until=clock.now() + HOUR))
     assert (await daemon.engine.why(ref)).starts_at == clock.now() + HOUR
 
 
 async def test_others_of_its_queue_are_running(daemon: Daemon, home: Home) -> None:
     gate = Gate()
     home.handler.on("/", gate)
-    await daemon.engine.edit_queue("q", QueueEdit(concurrency=2))
+    await daemon.engine.queues.edit("q", QueueEdit(concurrency=2))
     running = [await pushed(daemon, home) for _ in range(2)]
     await home.handler.take(2)
     first, second = await pushed(daemon, home), await pushed(daemon, home)
@@ -96,7 +96,7 @@ async def test_all_slots_are_in_use(home: Home) -> None:
 
 
 async def test_its_queue_has_used_up_its_rate(daemon: Daemon, home: Home, clock: FakeClock) -> None:
-    await daemon.engine.edit_queue("q", QueueEdit(rate=Rate(6, MINUTE)))
+    await daemon.engine.queues.edit("q", QueueEdit(rate=Rate(6, MINUTE)))
     refs = [await pushed(daemon, home) for _ in range(4)]
     await reaches(daemon, refs[0], State.COMPLETED)
     held = gates(await daemon.engine.why(refs[1]))[Hold.RATE]

@@ -46,7 +46,7 @@ async def stream(call: Call) -> Reply:
 
 async def overview(call: Call) -> Reply:
     limit = wire.decode_overview(call.query)
-    queues = await call.engine.queues()
+    queues = await call.engine.queues.all()
     taken = await call.engine.overviews.take(queues, call.principal.queues, limit)
     return Reply(wire.encode_overview(taken))
 

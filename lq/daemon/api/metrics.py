@@ -17,7 +17,7 @@ async def metrics(call: Call) -> Reply:
             "this token is limited to some queues, and metrics are about all of lq",
             hint="make one of scope read without --queue for whatever scrapes them",
         )
-    text = await call.engine.scraper.scrape(await call.engine.queues())
+    text = await call.engine.scraper.scrape(await call.engine.queues.all())
     return Reply(text, content_type=CONTENT_TYPE)
 
 

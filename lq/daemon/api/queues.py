@@ -16,35 +16,35 @@ _READ = (Scope.READ,)
 
 
 async def listing(call: Call) -> Reply:
-    queues = await call.engine.queues()
+    queues = await call.engine.queues.all()
     return Reply(wire.encode_queues([q for q in queues if call.may(Scope.READ, queue=q.name)]))
 
 
 async def show(call: Call) -> Reply:
-    return Reply(wire.encode_queue(await call.engine.queue(call.queue)))
+    return Reply(wire.encode_queue(await call.engine.queues.get(call.queue)))
 
 
 async def edit(call: Call) -> Reply:
     wire.refuse_query(call.query)
     wanted = wire.decode_queue_edit(await call.document(), call.now)
-    return Reply(wire.encode_queue(await call.engine.edit_queue(call.queue, wanted)))
+    return Reply(wire.encode_queue(await call.engine.queues.edit(call.queue, wanted)))
 
 
 async def pause(call: Call) -> Reply:
     wanted = wire.decode_pause(call.query, call.now)
-    return Reply(wire.encode_queue(await call.engine.edit_queue(call.queue, wanted)))
+    return Reply(wire.encode_queue(await call.engine.queues.edit(call.queue, wanted)))
 
 
 async def resume(call: Call) -> Reply:
     wire.refuse_query(call.query)
-    await call.engine.queue(call.queue)  # nothing comes into being by going on
+    await call.engine.queues.get(call.queue)  # nothing comes into being by going on
     wanted = QueueEdit(paused=False, paused_until=None)
-    return Reply(wire.encode_queue(await call.engine.edit_queue(call.queue, wanted)))
+    return Reply(wire.encode_queue(await call.engine.queues.edit(call.queue, wanted)))
 
 
 async def delete(call: Call) -> Reply:
     force = wire.decode_force(call.query)
-    return Reply(wire.encode_cancelled(await call.engine.delete_queue(call.queue, force=force)))
+    return Reply(wire.encode_cancelled(await call.engine.queues.delete(call.queue, force=force)))
 
 
 _LISTING = Operation("List queues", {200: "Queues"})

@@ -450,7 +450,7 @@ async def becomes(running: Daemon, true: Callable[[], bool]) -> None:
     """Return once it is so."""
 
     async def there() -> bool:
-        await running.engine.queues()
+        await running.engine.queues.all()
         return true()
 
     await eventually(there)
@@ -475,7 +475,7 @@ async def test_a_heartbeat_tells_where_to_go_on(folder: Path) -> None:
         for number in range(150):
             await pushed(api, "busy", f"x-lq-key: {number}")
         while listener.last_id == place:
-            await running.engine.queues()
+            await running.engine.queues.all()
             clock.advance(1000)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.05):

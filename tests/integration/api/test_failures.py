@@ -13,20 +13,26 @@ from lq.clock import SystemClock
 from lq.daemon.api.app import Api
 from lq.daemon.engine import Engine
 from lq.daemon.main import Daemon
+from lq.daemon.queues import Queues
 from lq.model import Queue
 
 from .handler import Handler
 from .raw import WAITING, Peer
 
 
+class BrokenQueues(Queues):
+    def __init__(self) -> None:
+        pass
+
+    async def all(self) -> list[Queue]:
+        raise ZeroDivisionError("canary of the inside")
+
+
 class BrokenEngine(Engine):
     """An engine with a bug."""
 
     def __init__(self) -> None:
-        pass
-
-    async def queues(self) -> list[Queue]:
-        raise ZeroDivisionError("canary of the inside")
+        self.queues = BrokenQueues()
 
 
 @pytest.fixture
