@@ -23,7 +23,7 @@ _PATTERNS: Final = (
     # Hexadecimal without a digit is a word, unless no word looks like it.
     (re.compile(r"\b[a-f]{8,}\b|\b[A-F]{8,}\b"), "#"),
     # Whatever holds a digit: numbers, ids, times, IPv4, ports, versions.
-    (re.compile(r"[+-]?\w*\d(?:[\w.:+-]*\w)?"), "#"),
+    (re.compile(r"(?<!\w)[+-]?(?=\w*\d)\w+(?:[\w.:+-]*\w)?"), "#"),
     (re.compile(r"#(?:[ ,;/_-]*#)+"), "#"),
     (re.compile(r"\s+"), " "),
 )

@@ -86,10 +86,17 @@ def _data_dir(config: str | None) -> Path:
 def _to_stdout(config: str | None, url: str | None, token: str | None) -> Json:
     if sys.stdout.isatty():
         raise typer.BadParameter("a backup is no text for a terminal: redirect it into a file")
+    begun = False
+
+    def write(data: bytes) -> int:
+        nonlocal begun
+        begun = True
+        return sys.stdout.buffer.write(data)
+
     try:
-        made = _fetch(common.connect(config, url, token), sys.stdout.buffer.write)
+        made = _fetch(common.connect(config, url, token), write)
     except Unreachable as error:
-        if common.url_in_use(config, url) is not None or not error.unsent:
+        if common.url_in_use(config, url) is not None or not error.unsent or begun:
             raise
         target = _data_dir(config) / "backup.part"
         made = _save(config, target)

@@ -11,7 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from lq.client import ApiError, Client, Json
+from lq.commands.common import now as now_ms
 from lq.commands.export import read
+from lq.when import parse_rfc3339
 
 if TYPE_CHECKING:
     from lq.client import QueueSettings, ScheduleOptions
@@ -93,6 +95,9 @@ def _queue(
         settings = {field: entry.get(field) for field in fields}
         if "paused" in settings:
             settings["paused"] = bool(settings["paused"])
+        until = settings.get("paused_until")
+        if until and parse_rfc3339(until) <= now_ms():
+            settings["paused"] = False  # that is over
         if settings.get("paused") is False:
             settings.pop("paused_until", None)
             settings.pop("pause_reason", None)

@@ -74,6 +74,7 @@ def push_file(
     """Push each line of a file, and say what became of them; exit with 1 when any failed."""
     gc.enable()  # this can take long, and the entry point turned it off
     name = "stdin" if source == STDIN else source
+    named = failures is not None
     failures = failures or Path(f"{name}.failures.jsonl")
     fresh = Account(os.urandom(8).hex(), [client.where, queue], options, str(failures))
     with _opened(source) as stream:
@@ -82,7 +83,7 @@ def push_file(
             raise typer.BadParameter("is the file that is pushed", param_hint="--failures")
         regular = stat.S_ISREG(status.st_mode)
         account = Path(f"{source}.lq-state") if regular and source != STDIN else None
-        pusher = FilePusher(client, queue, stream, fresh, account)
+        pusher = FilePusher(client, queue, stream, fresh, account, replace=not named)
         try:
             with _shown(stream if regular else None, pusher):
                 pusher.run()
@@ -102,8 +103,12 @@ class FilePusher:
         stream: IO[bytes],
         fresh: Account,
         account: Path | None,
+        *,
+        replace: bool,
     ) -> None:
-        """Shape: without a path for the `account` it cannot be gone on with."""
+        """Shape: without a path for the `account` it cannot be gone on with. `replace` a file of
+        failures that an earlier push has left.
+        """
         self.state = fresh
         self.failures = Path(fresh.failures)
         self.told: Callable[[], None] = lambda: None
@@ -111,12 +116,16 @@ class FilePusher:
         self._queue = queue
         self._stream = stream
         self._path = account
+        self._replace = replace
         self._digest = hashlib.sha256()
 
     def run(self) -> None:
         """Push what is left of the file. Raises: LqError, whatever it is that ended it."""
+        fresh = self.state
         if self._path is not None:
             self._go_on()
+        if self.state is fresh and not self._replace:
+            self._refuse_full()
         with _writing(self.failures):
             self._cut_failures()
         for lines in self._batches():
@@ -258,6 +267,14 @@ class FilePusher:
 
     def _no_account(self, why: str) -> LqError:
         return LqError(f"{self._path} {why}", hint="Without that file all lines are pushed anew.")
+
+    def _refuse_full(self) -> None:
+        """Refuse to write over a file that somebody has named. Raises: LqError."""
+        if self.failures.is_file() and self.failures.stat().st_size:
+            raise LqError(
+                f"{self.failures} is there already, and is not of a push that goes on",
+                hint="Name another file for --failures, or remove it.",
+            )
 
     def _cut_failures(self) -> None:
         """Leave those of what was acknowledged: what follows is told of again."""

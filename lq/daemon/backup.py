@@ -134,6 +134,9 @@ class Backups:
         except (RequestError, StartError) as error:
             log.warning("there is no backup: %s", error.message)
             current.tell(replace(record, stage=Stage.FAILED, error=error.message))
+        except OSError as error:  # of lq's own: too many open files, say
+            log.warning("there is no backup: %s", error)
+            current.tell(replace(record, stage=Stage.FAILED, error=str(error)))
         except asyncio.CancelledError:
             current.cut.set()
             await asyncio.wait([work])

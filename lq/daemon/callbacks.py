@@ -9,6 +9,8 @@ may be tried again. Of all that would end a run, callbacks, deadline and answer,
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
@@ -27,6 +29,9 @@ _REASON_BYTES: Final = 1000
 _REASON_LENGTH: Final = 200
 
 
+_LOOK_EVERY_MS = 1000
+
+
 class Taken(Struct, frozen=True):
     """What a callback did: where its job is now. Shape: `deadline_at` after a heartbeat."""
 
@@ -39,9 +44,17 @@ class Callbacks:
     """The verbs of handlers. `run` keeps their deadlines."""
 
     def __init__(
-        self, *, store: Store, waiting: Waiting, dispatcher: Dispatcher, clock: Clock
+        self,
+        *,
+        store: Store,
+        waiting: Waiting,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        frozen: Callable[[], bool],
     ) -> None:
+        """Shape: `frozen` says whether a restore holds everything back."""
         self._store = store
+        self._frozen = frozen
         self._waiting = waiting
         self._dispatcher = dispatcher
         self._clock = clock
@@ -54,7 +67,12 @@ class Callbacks:
     async def run(self) -> None:
         """End the attempts whose handlers do not call back in time, until cancelled."""
         while True:
+            thawed = await self._thaw()
             for overdue in self._waiting.overdue():
+                if thawed:  # nobody could have called back in time
+                    reason = "interrupted: lq was frozen when its callback was due"
+                    self._dispatcher.give_back(overdue.run, reason)
+                    continue
                 within = format_duration(overdue.run.job.timeout_ms)
                 outcome = Outcome(
                     kind=OutcomeKind.FAILED,
@@ -63,6 +81,14 @@ class Callbacks:
                 )
                 self._dispatcher.give_up(overdue.run, outcome)
             await self._waiting.until_next()
+
+    async def _thaw(self) -> bool:
+        """Wait for as long as a restore holds everything back; whether one did."""
+        if not self._frozen():
+            return False
+        while self._frozen():
+            await self._clock.wait(asyncio.Event(), _LOOK_EVERY_MS)
+        return True
 
     def check(self, token: str) -> None:
         """Refuse what is no token of lq, before anything else is looked at. Raises: NotFound."""

@@ -197,7 +197,13 @@ async def at_work(
         endpoints=admission,
     )
     draining = Draining(store, clock, lanes, dispatcher)
-    callbacks = Callbacks(store=store, waiting=waiting, dispatcher=dispatcher, clock=clock)
+    callbacks = Callbacks(
+        store=store,
+        waiting=waiting,
+        dispatcher=dispatcher,
+        clock=clock,
+        frozen=lambda: lanes.frozen,
+    )
     engine = Engine(
         config=config,
         ring=ring,

@@ -478,6 +478,12 @@ class Dispatcher:
         # To its end, even if whoever called back has gone.
         return await asyncio.shield(ending)
 
+    def give_back(self, run: Run, reason: str) -> None:
+        """Begin to give a run back, uncounted."""
+        job, now = run.job, self._clock.now()
+        end = _give_back(run, now, job.due_at, job.interruptions, reason)
+        self._watch(self._settle(end))
+
     def give_up(self, run: Run, outcome: Outcome) -> None:
         """Begin to end a run whose handler has not called back."""
         end = decide(run, outcome, self._clock.now(), self._curve, self._chance)

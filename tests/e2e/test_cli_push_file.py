@@ -276,3 +276,18 @@ def test_a_person_sees_how_far_it_is(lq: Daemon) -> None:
     assert shown.code == 0
     assert "lines" in shown.plain
     assert "5,000 lines: 5,000 created" in shown.plain
+
+
+def test_a_file_that_was_named_for_failures_is_not_written_over(lq: Daemon, tmp_path: Path) -> None:
+    lines, kept = tmp_path / "jobs.jsonl", tmp_path / "important.txt"
+    lines.write_text(
+        json.dumps({"target": "https://example.com/", "delay": "1h", "payload": 1}) + "\n"
+    )
+    kept.write_text("important")
+    push = ("push", "--queue", "q", "--from-jsonl", str(lines), "--failures", str(kept))
+    refused = lq.cli(*push)
+    assert refused.code != 0
+    assert "is there already" in refused.stderr
+    assert kept.read_text() == "important"
+    kept.write_text("")
+    assert lq.cli(*push).code == 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -211,6 +213,29 @@ async def test_a_handler_that_says_nothing_has_failed(
     assert await daemon.engine.get(ById(job.id)) == failed
     [attempt] = await attempts(daemon, job.id)
     assert (attempt.outcome, attempt.body) == (OutcomeKind.FAILED, b"")
+
+
+async def test_a_deadline_that_passes_while_lq_is_frozen_costs_nothing(
+    home: Home, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with home.daemon() as running:
+        job, _ = await taken_on(running, home)
+        later = await dead(home, tmp_path / "restored")
+    with closing(sqlite3.connect(later.folder / "lq.db")) as database, database:
+        database.execute("INSERT INTO hold (id, since, backup_at) VALUES (1, 1, 1)")
+    async with later.daemon() as running:
+        clock.advance(10 * TIMEOUT)
+        assert (await running.engine.get(ById(job.id))).state is State.RUNNING
+        await running.engine.holding.release(skip_missed=False)
+
+        async def called_again() -> bool:
+            clock.advance(1000)
+            return len(await attempts(running, job.id)) == 2
+
+        await eventually(called_again)
+        first, _ = await attempts(running, job.id)
+        assert first.outcome is OutcomeKind.INTERRUPTED
+        assert (await running.engine.get(ById(job.id))).failures == 0
 
 
 async def test_a_heartbeat_begins_the_time_anew(

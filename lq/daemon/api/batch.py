@@ -19,13 +19,15 @@ from lq.daemon.api.call import Call, Reply
 from lq.daemon.api.once import once
 from lq.daemon.api.router import Operation, Route
 from lq.errors import Conflict, IdempotencyMismatch, RequestError, StorageFull, Unavailable
-from lq.model import Idempotency, Scope
+from lq.model import Idempotency, Push, Scope
 from lq.wire import describe
 
 GROUP: Final = 1000
 """Entries of a stream that are stored together."""
 _TURN: Final = 200
 """Entries that are read before others get their turn: a few milliseconds."""
+_TURN_BYTES: Final = 256 << 10
+"""The same of entries that are large."""
 
 
 async def push(call: Call) -> Reply:
@@ -36,16 +38,30 @@ async def push(call: Call) -> Reply:
         return await _stream(call, reader)
 
     async def act(body: bytes, asked: Idempotency | None) -> Batched:
-        entries = []
+        entries, turns = [], _Turns()
         for entry in reader.whole(body):
             entries.append(_permitted(call, entry))
-            if len(entries) % _TURN == 0:
-                await asyncio.sleep(0)
+            await turns.took(entry)
         return await call.engine.batches.push(entries, atomic=atomic, asked=asked)
 
     path = ("push batch", call.queue, str(atomic))
     done = await once(call, path, call.engine.batches.pushed_before, act, call.batch)
     return Reply(wire.encode_batch(done.results))
+
+
+class _Turns:
+    """Lets others have their turn while entries are read."""
+
+    def __init__(self) -> None:
+        self._entries = self._bytes = 0
+
+    async def took(self, entry: Entry) -> None:
+        """One more was read."""
+        self._entries += 1
+        self._bytes += len(entry.push.payload) if isinstance(entry.push, Push) else 0
+        if self._entries == _TURN or self._bytes >= _TURN_BYTES:
+            self._entries = self._bytes = 0
+            await asyncio.sleep(0)
 
 
 async def _stream(call: Call, reader: wire.BatchReader) -> Reply:
@@ -85,14 +101,15 @@ class _Sink:
         self.results: list[Result] = []
         self._call = call
         self._group: list[Entry] = []
+        self._turns = _Turns()
 
     async def take(self, entry: Entry) -> None:
         """Take one more. Raises: StorageFull, Unavailable."""
         self._group.append(_permitted(self._call, entry))
         if len(self._group) == GROUP:
             await self.store()
-        elif len(self._group) % _TURN == 0:
-            await asyncio.sleep(0)
+        else:
+            await self._turns.took(entry)
 
     async def store(self) -> None:
         """Store those that are not yet. Raises: StorageFull, Unavailable."""

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from lq import wire
 from lq.daemon.api.call import Call, Reply
 from lq.daemon.api.router import Operation, Route
-from lq.model import JobFilter, Scope
+from lq.model import JobFilter, Scope, State
 from lq.wire import describe
 
 _OWNER = (Scope.PUSH,)
@@ -25,29 +25,35 @@ async def failures(call: Call) -> Reply:
 
 async def replay(call: Call) -> Reply:
     sweep = wire.decode_replay(call.query)
-    wanted = _reached(call, sweep.wanted)
+    wanted = _reached(call, sweep.wanted, dry=sweep.dry)
     swept = await call.engine.bulk.replay(wanted, sweep.rate, dry=sweep.dry)
     return Reply(wire.encode_replayed(swept))
 
 
 async def cancel(call: Call) -> Reply:
     sweep = wire.decode_cancel(call.query)
-    wanted = _reached(call, sweep.wanted)
-    swept = await call.engine.bulk.cancel(wanted, running=True, dry=sweep.dry)
+    wanted = _reached(call, sweep.wanted, dry=sweep.dry)
+    running = wanted.state in {None, State.RUNNING.value}
+    swept = await call.engine.bulk.cancel(wanted, running=running, dry=sweep.dry)
     return Reply(wire.encode_cancelled_many(swept))
 
 
 async def purge(call: Call) -> Reply:
     sweep = wire.decode_purge(call.query, call.queue)
-    wanted = _reached(call, sweep.wanted)
+    wanted = _reached(call, sweep.wanted, dry=sweep.dry)
     swept = await call.engine.bulk.cancel(wanted, running=False, dry=sweep.dry)
     return Reply(wire.encode_cancelled_many(swept))
 
 
-def _reached(call: Call, wanted: JobFilter) -> JobFilter:
-    """The filter, narrowed to the queues whose items the token may change."""
+def _reached(call: Call, wanted: JobFilter, *, dry: bool) -> JobFilter:
+    """The filter, narrowed to the queues whose items the token may change.
+
+    To learn how many there are, or what they have failed with, is to read.
+    """
     if wanted.queue is not None:
         call.require(*_OWNER, queue=wanted.queue)
+    if dry or wanted.error is not None or wanted.fingerprint is not None:
+        call.require(*_READER, queue=wanted.queue)
     return replace(wanted, queues=call.principal.queues, unsaid=call.engine.unsaid)
 
 

@@ -99,9 +99,10 @@ def snapshot(source: Path, at: int, tell: Tell, cut: Cut, *, live: bool = True) 
     """
     part = part_of(source)
     rows = copy(source, part, at, live=live, tell=tell, cut=cut)
-    file = part.open("rb")
-    part.unlink()
-    sha256 = digest(file)
+    with unwritable(part):
+        file = part.open("rb")
+        part.unlink()
+        sha256 = digest(file)
     return Snapshot(file, file.tell(), sha256, rows)
 
 

@@ -101,29 +101,46 @@ def failures(fetch: Fetch, wanted: FailureFilter) -> Page[Failure]:
     """Kinds of failures, the last seen first."""
     after = _failure_cursor(wanted.cursor)
     allowed = _allowed(fetch, wanted)
-    found: list[Failure] = []
-    seen: set[str] = set()
-    looked = fetch(
-        "failure_places",
-        at=after[0], fingerprint=after[1], queue=after[2],
-        from_at=wanted.from_at or 0, limit=_KINDS,
-    )  # fmt: skip
     if wanted.fingerprint is not None:
-        looked = [(_NEWEST[0], wanted.fingerprint, 0)] if wanted.cursor is None else []
-    for place in looked:
+        kind = _failure(fetch, wanted.fingerprint, allowed, _NEWEST)
+        found = [kind] if kind is not None and _shown(kind, wanted) else []
+        return Page(tuple(found) if wanted.cursor is None else ())
+    found = []
+    seen: set[str] = set()
+    looked_at, all_of_them = _failure_places(fetch, wanted, after, allowed)
+    for place in looked_at:
         if len(found) == wanted.limit:
             break
         after = place
         if place[1] in seen:
             continue
         seen.add(place[1])
-        kind = _failure(fetch, place[1], allowed, _NEWEST if wanted.fingerprint else place)
+        kind = _failure(fetch, place[1], allowed, place)
         if kind is not None and _shown(kind, wanted):
             found.append(kind)
     else:
-        if len(looked) < _KINDS:
+        if all_of_them:
             return Page(tuple(found))
     return Page(tuple(found), f"k.{after[0]}.{after[1]}.{after[2]}")
+
+
+def _failure_places(
+    fetch: Fetch, wanted: FailureFilter, after: Sequence[Any], allowed: set[int] | None
+) -> tuple[list[Row], bool]:
+    """The next places in these queues, if there are any, and whether there are no more.
+
+    Of others nothing may be told, not even in a cursor; so they are looked through to their end.
+    """
+    while True:
+        looked = fetch(
+            "failure_places",
+            at=after[0], fingerprint=after[1], queue=after[2],
+            from_at=wanted.from_at or 0, limit=_KINDS,
+        )  # fmt: skip
+        found = [place for place in looked if allowed is None or place[2] in allowed]
+        if found or len(looked) < _KINDS:
+            return found, len(looked) < _KINDS
+        after = looked[-1]
 
 
 def _failure(

@@ -152,6 +152,9 @@ def migrate(connection: sqlite3.Connection) -> None:
     connection.create_function("entropy", 1, os.urandom)
     connection.create_function("fingerprint", 3, fingerprint, deterministic=True)
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    # New indexes are sorted on the disk: of a large database they would not fit in memory.
+    [(kept,)] = connection.execute("PRAGMA temp_store").fetchall()
+    connection.execute("PRAGMA temp_store = FILE")
     for number, script in enumerate(scripts()[version:], start=version + 1):
         # executescript commits what is open before it starts; so BEGIN is part of the script.
         try:
@@ -164,3 +167,4 @@ def migrate(connection: sqlite3.Connection) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+    connection.execute(f"PRAGMA temp_store = {kept:d}")

@@ -61,6 +61,8 @@ def put_in_place(staged: Path, path: Path, now: int) -> Path | None:
         except OSError:  # not every file system has links
             shutil.copyfile(path, kept)
             kept.chmod(0o600)
+            with kept.open("rb") as copied:
+                os.fsync(copied.fileno())
         # Before the other database is here: SQLite would take this log for its.
         for suffix in ("-wal", "-shm"):
             beside = path.with_name(path.name + suffix)

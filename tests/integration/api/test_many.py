@@ -147,3 +147,16 @@ async def test_what_is_not_understood_is_named(api: Peer, request_line: str, fie
     answer = await api.ask(request_line)
     assert answer.status == 400
     assert [issue["path"] for issue in answer.json["issues"]] == [[field]]
+
+
+async def test_only_readers_learn_what_there_is(api: Peer) -> None:
+    await waiting(api, "q", 2)
+    pusher = await token(api, "push")
+    for request in (
+        "POST history/replay?all=1&dry=1",
+        "POST history/replay?error=canary",
+        "DELETE items?fingerprint=0123456789abcdef",
+        "DELETE queues/q/items?dry=1",
+    ):
+        assert (await pusher.ask(request)).status == 403
+    assert (await pusher.ask("DELETE queues/q/items")).json["cancelled"] == 2

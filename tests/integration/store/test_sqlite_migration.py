@@ -43,6 +43,13 @@ def write_schema_1(folder: Path) -> None:
         connection.executescript(SCHEMA_1)
 
 
+def test_each_script_has_the_number_of_its_place() -> None:
+    """It is what a database remembers: a gap that is filled later would shift those behind it."""
+    folder = Path(migrate.__file__).parent / "sql"
+    numbers = sorted(int(path.name[:3]) for path in folder.glob("[0-9][0-9][0-9]_*.sql"))
+    assert numbers == [*range(1, len(numbers) + 1)]
+
+
 async def test_a_database_of_schema_1(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     write_schema_1(folder)
