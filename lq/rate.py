@@ -59,22 +59,25 @@ class Bucket:
     Units: Unix milliseconds, not whole ones.
     """
 
-    __slots__ = ("burst", "full_at", "interval_ms", "rate")
+    __slots__ = ("_rounding_ms", "burst", "full_at", "interval_ms", "rate")
 
     def __init__(self, rate: Rate, burst: int | None, full_at: float = 0.0) -> None:
         self.rate = rate
         self.interval_ms = rate.per_ms / rate.count
         self.burst = burst or max(1, rate.count * _DEFAULT_BURST_MS // rate.per_ms)
+        # What instants of today lose as floating-point numbers, and little of an interval.
+        self._rounding_ms = min(0.01, self.interval_ms / 1000)
         self.full_at = full_at
 
     def tokens(self, now: int) -> int:
         """How many may start now."""
-        return max(0, int(self.burst - self._missing_ms(now) / self.interval_ms + 1e-6))
+        there_ms = self.burst * self.interval_ms - self._missing_ms(now) + self._rounding_ms
+        return max(0, int(there_ms / self.interval_ms))
 
     def next_at(self, now: int, ahead: int = 0) -> int:
         """When the next may start, or the one behind `ahead` others."""
         wait_ms = self._missing_ms(now) - (self.burst - 1 - ahead) * self.interval_ms
-        return now + max(0, math.ceil(wait_ms - 1e-6))
+        return now + max(0, math.ceil(wait_ms - self._rounding_ms))
 
     def take(self, number: int, now: int) -> None:
         """Take tokens; a negative number gives some back."""

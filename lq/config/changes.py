@@ -52,7 +52,7 @@ def _differences(path: str, old: Struct | None, new: Struct | None) -> Iterator[
         if was == is_now:
             continue
         change = "added" if was is None else "removed" if is_now is None else "changed"
-        if member in _HIDDEN:
+        if member in _HIDDEN or (path.startswith("alerts.") and member == "target"):
             was = is_now = None
         key = f"{path}.{member.removesuffix('_ms').removesuffix('_s')}"
         yield SettingChange(key, change, _text(member, was), _text(member, is_now))
@@ -83,5 +83,7 @@ def _text(member: str, value: Any) -> str | None:
             return format_duration(value)
         case tuple() | list() | frozenset():
             return ", ".join(str(one) for one in value) or None
+        case str() if member == "target":
+            return value.partition("?")[0]  # a query may hold a credential
         case _:
             return str(value)

@@ -185,6 +185,7 @@ class Breakers:
         breaker.hold_ms = min(breaker.hold_ms * 2 or self._hold_ms, self._most_ms)
         breaker.until = tick + breaker.hold_ms
         first, breaker.room = breaker.room is None, 1
+        breaker.on_trial.clear()  # what is under way now began before this
         return breaker.reason if first else None
 
 

@@ -45,6 +45,7 @@ from lq.daemon.targets.scriptlet import ScriptletTarget
 from lq.daemon.throughput import Throughputs
 from lq.daemon.waiting import ReturnAddress, Waiting
 from lq.daemon.why import Explainer
+from lq.model import Job
 from lq.scriptlets import Registry
 
 Service = Callable[[], Coroutine[Any, Any, None]]
@@ -232,8 +233,9 @@ async def at_work(
         prepare=prepare,
     )
     scheduler.lane_is_due = lanes.timer
+    scheduler.clock_was_set = lanes.clock_was_set
     scheduler.pause_is_over = engine.queues.pause_is_over
-    scheduler.has_expired = partial(events.moved, "expire")
+    scheduler.has_expired = partial(_expired, events, lanes)
     scheduler.schedules_are_due = firer.wake
     scheduler.mark_time = firer.mark_time
     async with asyncio.TaskGroup() as services:
@@ -254,3 +256,10 @@ async def at_work(
         yield Core(engine, events, dispatcher, waiting, claim)
         for task in tasks:
             task.cancel()
+
+
+def _expired(events: Events, lanes: Lanes, job: Job, at: int) -> None:
+    """A waiting job has expired: where there is an order, others may have waited for it."""
+    events.moved("expire", job, at)
+    if lanes.lane(job.queue).fifo:
+        lanes.expect(job.queue, at, at)

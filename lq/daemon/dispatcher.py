@@ -213,6 +213,10 @@ class Dispatcher:
         """Whether nothing more is claimed."""
         return self._stopping.is_set()
 
+    def diverted(self, job: Job) -> bool:
+        """Whether a listener is called in the place of a job's target."""
+        return self._diverted(job)
+
     async def recover(self) -> None:
         """Begin to give back what the last daemon left running. Called once, before `run`.
 
@@ -315,7 +319,8 @@ class Dispatcher:
 
     def start(self, run: Run) -> None:
         """Begin a claimed run whose slot is already taken."""
-        self._metrics.started(run.job.queue, run.started_at - run.job.due_at)
+        if not self._lanes.lane(run.job.queue).fifo:  # the head's due time is its place
+            self._metrics.started(run.job.queue, run.started_at - run.job.due_at)
         self._events.moved("claim", run.job, run.started_at)
         self._watch(self._work(run))
 

@@ -165,7 +165,9 @@ class Endpoints:
         """Hold a whole target: it asked for it with Retry-After."""
         if len(self._slowed) >= _MOST_ENDPOINTS:
             self._slowed.clear()
-        self._slowed[target] = (self._clock.monotonic() * 1000 + wait_ms, reason)
+        until = self._clock.monotonic() * 1000 + wait_ms
+        # Of calls side by side the one that asked for the most time counts.
+        self._slowed[target] = max((until, reason), self._slowed.get(target, (until, reason)))
 
     def forget(self, job: Job) -> None:
         """Drop what holds this job's endpoint, so that its next call probes again."""

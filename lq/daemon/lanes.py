@@ -81,7 +81,8 @@ class Lane:
             return Gate.CONCURRENCY
         if self.bucket is not None and self.bucket.tokens(now) < 1:
             return Gate.RATE
-        if self.looks_at > now and self.held >= _HANDFUL:
+        # Further off it can only be if the clock was set back.
+        if now < self.looks_at <= now + _LOOKS_EVERY_MS and self.held >= _HANDFUL:
             return Gate.TARGETS
         return None
 
@@ -182,12 +183,22 @@ class Lanes:
         self._judge(lane, now)
 
     def expect(self, name: str, due_at: int, now: int) -> None:
-        """A job of this queue waits for `due_at` (or its successor may start now)."""
+        """A job of this queue waits for `due_at` (or its successor may start now).
+
+        Shape: where there is an order, any news may be of its head: it is looked at now.
+        """
         lane = self.lane(name)
+        if lane.fifo:
+            due_at = min(due_at, now)
         lane.nudges += 1
         if lane.due_at is None or due_at < lane.due_at:
             lane.due_at = due_at
         self._judge(lane, now)
+
+    def clock_was_set(self, now: int) -> None:
+        """Look at all lanes anew: their timers were set by the clock that was wrong."""
+        for lane in self._lanes.values():
+            self._judge(lane, now)
 
     def timer(self, name: str, now: int) -> None:
         """The timer of a lane has gone off."""

@@ -8,6 +8,8 @@ Invariant: lq.toml wins over what was set by API, and what it sets cannot be set
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
@@ -20,11 +22,13 @@ from lq.daemon.lanes import Lanes
 from lq.daemon.resolve import Resolver
 from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.store import Store
-from lq.errors import NotFound
+from lq.errors import NotFound, StorageFull, Unavailable
 from lq.event import Event
 from lq.model import Queue, QueueEdit, QueueSettings
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Writing(Protocol):
@@ -59,26 +63,32 @@ class Queues:
         self._resolver = resolver
         self._gate = gate
         self._writing = writing
+        # What is read of a queue must be what is in force, until that has been changed.
+        self._changing = asyncio.Lock()
 
     async def start(self) -> list[Queue]:
         """Let what is stored and configured take effect: the queues as stored."""
-        now = self._clock.now()
-        for name in self._configured:
-            self._lanes.configure(name, self._resolver.flow(name), paused=False, now=now)
         stored = await self._store.queues()
         for queue in stored:
             self._apply(queue)
+        # Those first: what they have used up of a rate is not to be had again.
+        for name in self._configured.keys() - {queue.name for queue in stored}:
+            self._apply(_untouched(name))
+        for name in await self._store.held_queues():
+            if not self._resolver.flow(name).fifo:  # it was, when lq last ran
+                await self._let_go_on(name)
         return stored
 
     async def follow(
         self, configured: Mapping[str, QueueSettings], origin: Mapping[str, str]
     ) -> None:
         """Let what lq.toml says now take effect."""
-        before, self._configured = self._configured, configured
-        self._resolver.follow(configured, origin)
-        stored = {queue.name: queue for queue in await self._store.queues()}
-        for name in {**before, **configured}:
-            await self._reapply(stored.get(name) or _untouched(name))
+        async with self._changing:
+            before, self._configured = self._configured, configured
+            self._resolver.follow(configured, origin)
+            stored = {queue.name: queue for queue in await self._store.queues()}
+            for name in {**before, **configured}:
+                await self._reapply(stored.get(name) or _untouched(name))
 
     async def all(self) -> list[Queue]:
         """All queues by name, with their effective settings."""
@@ -105,6 +115,10 @@ class Queues:
 
         Raises: Conflict when the configuration sets what would change; ValidationError.
         """
+        async with self._changing:
+            return await self._edit(name, edit)
+
+    async def _edit(self, name: str, edit: QueueEdit) -> Queue:
         self._gate()
         self._resolver.refuse_fixed(name, edit)
         self._resolver.refuse_order_of_many(name, edit)
@@ -124,13 +138,14 @@ class Queues:
 
     async def pause_is_over(self, name: str) -> None:
         """End a pause whose time has come."""
-        queue = await self._store.queue(name)
-        if queue is None or queue.paused_until is None:
-            return
-        if queue.paused_until <= self._clock.now():
-            await self.edit(name, QueueEdit(paused=False))
-        else:  # the clock was set back, or the pause was made longer
-            self._scheduler.at(Timer.RESUME, queue.paused_until, name)
+        async with self._changing:
+            queue = await self._store.queue(name)
+            if queue is None or queue.paused_until is None:
+                return
+            if queue.paused_until <= self._clock.now():
+                await self._edit(name, QueueEdit(paused=False))
+            else:  # the clock was set back, or the pause was made longer
+                self._scheduler.at(Timer.RESUME, queue.paused_until, name)
 
     async def delete(self, name: str, *, force: bool) -> int:
         """Forget a queue's settings; how many waiting jobs were cancelled.
@@ -139,10 +154,11 @@ class Queues:
         """
         self._gate()
         now = self._clock.now()
-        cancelled = await self._writing(self._store.delete_queue(name, now, force=force))
-        if cancelled is None:
-            raise NotFound(f"there is no queue {name!r}")
-        self._apply(_untouched(name))
+        async with self._changing:
+            cancelled = await self._writing(self._store.delete_queue(name, now, force=force))
+            if cancelled is None:
+                raise NotFound(f"there is no queue {name!r}")
+            self._apply(_untouched(name))
         self._events.publish(Event(verb="delete", queue=name, at=now))
         return cancelled
 
@@ -166,8 +182,15 @@ class Queues:
         was_fifo = self._lanes.lane(queue.name).fifo
         self._apply(queue)
         if was_fifo and not self._resolver.flow(queue.name).fifo:
-            await self._writing(self._store.let_go_on(queue.name))
-            self._lanes.expect(queue.name, self._clock.now(), self._clock.now())
+            await self._let_go_on(queue.name)
+
+    async def _let_go_on(self, name: str) -> None:
+        """Have nobody wait any more for the head of a queue that is not fifo now."""
+        try:
+            await self._writing(self._store.let_go_on(name))
+        except (StorageFull, Unavailable) as error:
+            log.warning("queue %r waits for its head still: %s", name, error.message)
+        self._lanes.expect(name, self._clock.now(), self._clock.now())
 
 
 def _untouched(name: str) -> Queue:

@@ -105,6 +105,8 @@ class Resolver:
 
     def refuse_order_of_many(self, name: str, edit: QueueEdit) -> None:
         """Refuse to keep the order of jobs that run side by side. Raises: ValidationError."""
+        if not edit.fifo and edit.concurrency in {UNSET, None}:
+            return  # nothing of it is asked for; whatever is set, a pause may end
         present = self.settings(name)
 
         def wanted(member: str) -> Any:

@@ -18,7 +18,7 @@ from enum import StrEnum
 from lq.clock import Clock
 from lq.daemon.store import Store
 from lq.daemon.wheel import Wheel
-from lq.errors import StorageFull, Unavailable
+from lq.errors import RequestError
 from lq.model import Job
 from lq.when import DAY_MS
 
@@ -64,6 +64,7 @@ class Scheduler:
         self.lane_is_due: Callable[[str, int], None]
         self.pause_is_over: Callable[[str], Awaitable[None]]
         self.schedules_are_due: Callable[[], None]
+        self.clock_was_set: Callable[[int], None]
         self.mark_time: Callable[[], Awaitable[None]]
         self.has_expired: Callable[[Job, int], None]
         self.ticked_at = clock.monotonic()
@@ -108,6 +109,7 @@ class Scheduler:
                 self.at(Timer.PRUNE, now)
                 self.at(Timer.MARK, now)
                 self.schedules_are_due()
+                self.clock_was_set(now)
             offset += stepped
             next_due = self.tick(now)
             sleep_ms = _MOST_SLEEP_MS if next_due is None else min(next_due - now, _MOST_SLEEP_MS)
@@ -136,7 +138,7 @@ class Scheduler:
             for chore, queue in chores:
                 try:
                     await self._do_chore(chore, queue)
-                except (StorageFull, Unavailable) as error:
+                except RequestError as error:
                     log.warning("housekeeping waits: %s", error.message)
                     self._try_again(chore, queue)
 

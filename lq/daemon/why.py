@@ -65,6 +65,8 @@ class Explainer:
         """What holds this job, and not all of its queue."""
         gates = []
         spared = [self._breakers_hold(job, now), self._endpoint_holds(job)]
+        if self._dispatcher.diverted(job):  # somebody else is called in its place
+            spared = []
         held = [closed for closed in spared if closed is not None]
         if job.next_at > now:
             gates.append(_time_gate(job, held, now))
@@ -75,7 +77,8 @@ class Explainer:
             gates.append(Closed(gate=Hold.KEY, reason=reason, by=(place.called,)))
         if self._lanes.lane(job.queue).fifo and place.head != job.id and place.ahead:
             reason = f"its queue is fifo, and item {place.head} is its head"
-            gates.append(Closed(gate=Hold.ORDER, reason=reason, by=(place.head,)))
+            until = place.head_at if place.head_at > now else None
+            gates.append(Closed(gate=Hold.ORDER, reason=reason, until=until, by=(place.head,)))
         told = {gate.reason for gate in gates}
         return [*gates, *(closed for closed in held if closed.reason not in told)]
 

@@ -28,6 +28,14 @@ async def calls(daemon: Daemon, home: Home, number: int) -> None:
     assert len(home.handler.calls) == number
 
 
+async def nothing_starts(daemon: Daemon, home: Home, number: int) -> None:
+    """Whatever is pushed elsewhere starts; of the others still only so many have been called."""
+    probe = await daemon.engine.push(home.push("/probe", queue="probe"))
+    await reaches(daemon, probe.job.id, State.COMPLETED)
+    assert sum(call.path != "/probe" for call in home.handler.calls) == number
+    home.handler.calls[:] = [call for call in home.handler.calls if call.path != "/probe"]
+
+
 async def test_a_rate_spreads_what_starts(daemon: Daemon, home: Home, clock: FakeClock) -> None:
     await daemon.engine.queues.edit("q", QueueEdit(rate=TEN))
     for _ in range(5):
@@ -58,9 +66,12 @@ async def test_a_restart_is_no_way_around_a_rate(home: Home, clock: FakeClock) -
         for _ in range(3):
             await daemon.engine.push(home.push())
         await calls(daemon, home, 1)
+    for _ in range(3):
+        async with home.daemon(queues=queues) as daemon:
+            await nothing_starts(daemon, home, 1)
     clock.advance(HOUR - 1)
     async with home.daemon(queues=queues) as daemon:
-        await calls(daemon, home, 1)
+        await nothing_starts(daemon, home, 1)
         clock.advance(1)
         await calls(daemon, home, 2)
     async with home.daemon() as daemon:  # the rate was taken away meanwhile
@@ -254,3 +265,71 @@ async def test_many_held_jobs_keep_no_daemon_busy(home: Home, clock: FakeClock) 
 
         await eventually(done)
         assert {call.path for call in home.handler.calls} == {"/good"}
+
+
+async def test_a_pause_ends_whatever_is_set_where(home: Home, clock: FakeClock) -> None:
+    """What was set by API does not go together with what lq.toml says since."""
+    async with home.daemon() as daemon:
+        edit = QueueEdit(concurrency=4, paused_until=clock.now() + SECOND)
+        await daemon.engine.queues.edit("q", edit)
+        await daemon.engine.push(home.push())
+    async with home.daemon(queues={"q": QueueSettings(fifo=True)}) as daemon:
+        clock.advance(SECOND)
+        await calls(daemon, home, 1)
+        assert not (await daemon.engine.queues.get("q")).paused
+
+
+async def test_an_order_that_a_restart_takes_away_holds_nobody(
+    home: Home, clock: FakeClock
+) -> None:
+    home.handler.on("/0", answers(500), answers(200))
+    async with home.daemon(queues={"q": QueueSettings(fifo=True)}) as daemon:
+        await daemon.engine.push(home.push("/0", retry=RetryPolicy(1, (HOUR,))))
+        await daemon.engine.push(home.push("/1"))
+        await calls(daemon, home, 1)
+    async with home.daemon() as daemon:
+        await calls(daemon, home, 2)
+    assert [call.path for call in home.handler.calls] == ["/0", "/1"]
+
+
+async def test_who_was_behind_a_head_goes_on_when_that_is_put_off(home: Home) -> None:
+    home.handler.on("/0", answers(500))
+    async with home.daemon(queues={"q": QueueSettings(fifo=True)}) as daemon:
+        head = (await daemon.engine.push(home.push("/0", retry=RetryPolicy(1, (HOUR,))))).job
+        await daemon.engine.push(home.push("/1"))
+        await calls(daemon, home, 1)
+        await daemon.engine.edit(ById(head.id), Edit(delay_ms=24 * HOUR))
+        await calls(daemon, home, 2)
+
+
+async def test_who_was_behind_a_head_goes_on_when_that_expires(
+    home: Home, clock: FakeClock
+) -> None:
+    home.handler.on_head("/0", answers(500))
+    async with home.daemon(queues={"q": QueueSettings(fifo=True)}) as daemon:
+        await daemon.engine.push(home.push("/0", expires_ms=20 * SECOND))
+        await daemon.engine.push(home.push("/1"))
+        await home.handler.validated(1)
+        await calls(daemon, home, 0)
+        clock.advance(20 * SECOND)
+        await calls(daemon, home, 1)
+
+
+async def test_a_clock_set_back_under_a_backlog_delays_it_by_one_interval(
+    daemon: Daemon, home: Home, clock: FakeClock
+) -> None:
+    await daemon.engine.queues.edit("q", QueueEdit(rate=Rate(1, SECOND)))
+    clock.advance(HOUR)
+    for _ in range(3):
+        await daemon.engine.push(home.push())
+    await calls(daemon, home, 1)
+    clock.step(-10 * SECOND)
+
+    async def all_called() -> bool:
+        await daemon.engine.queues.all()
+        clock.advance(SECOND)
+        return len(home.handler.calls) == 3
+
+    began = clock.monotonic()
+    await eventually(all_called)
+    assert clock.monotonic() - began < 1000

@@ -167,6 +167,8 @@ async def test_what_is_before_it_in_a_fifo_queue(home: Home) -> None:
         held = gates(await daemon.engine.why(behind))[Hold.ORDER]
         assert isinstance(head, ById)
         assert held.by == (head.id,)
+        assert held.until == home.clock.now() + HOUR
+        assert ((await daemon.engine.why(behind)).starts_at or 0) >= held.until
 
 
 async def test_a_superseded_item_says_by_what(daemon: Daemon, home: Home) -> None:

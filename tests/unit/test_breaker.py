@@ -176,3 +176,19 @@ def test_no_more_than_so_many_are_remembered() -> None:
         call(kept, failed(), 0, f"https://example.com/{n}")
     assert len(kept.open(0)) == 10_000
     assert kept.look("https://example.com/0", 0) is None
+
+
+def test_calls_that_fail_together_count_once() -> None:
+    kept = breakers()
+    opened(kept, failed())
+    for _ in range(9):
+        call(kept, GOOD, 1000)
+    together = []
+    while kept.admit(URL, run := next(RUNS), 1000) is None:
+        together.append(run)
+    assert len(together) == 10
+    for run in together:
+        kept.note(URL, run, failed(), 1000)
+    spared = kept.look(URL, 1000)
+    assert spared is not None
+    assert spared.until == 1000 + 2000

@@ -96,12 +96,13 @@ class Place(Struct, frozen=True):
     """Where a waiting job stands in its queue.
 
     Shape: `ahead` is how many due jobs start before it, counted up to `MOST_AHEAD`; `head` the id
-    of the first that waits, be it this one; `called` the id of a job with its key whose call goes
-    on.
+    of the first that waits, be it this one, which may go on at `head_at`; `called` the id of a job
+    with its key whose call goes on.
     """
 
     ahead: int
     head: str
+    head_at: int
     called: str | None = None
 
 
@@ -335,6 +336,9 @@ class Store(Protocol):
 
     async def set_queue(self, name: str, edit: QueueEdit, now: int) -> Queue:
         """Change a queue's settings or pause; it comes into being if need be."""
+
+    async def held_queues(self) -> list[str]:
+        """The queues whose heads are held, fifo or not."""
 
     async def let_go_on(self, name: str) -> None:
         """Let the head of a queue that is fifo no longer wait without those behind it."""

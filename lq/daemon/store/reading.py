@@ -41,7 +41,8 @@ def place(fetch: Fetch, job: Job, now: int) -> Place:
     ahead = fetch("ahead", queue=queue, now=now, due_at=job.due_at, seq=job.seq, limit=MOST_AHEAD)
     head = fetch("head_of_queue", queue=queue)
     called = fetch("called_with_key", queue=queue, key=job.key) if job.key is not None else []
-    return Place(ahead[0][0], head[0][0] if head else job.id, called[0][0] if called else None)
+    first, at = head[0] if head else (job.id, job.next_at)
+    return Place(ahead[0][0], first, at, called[0][0] if called else None)
 
 
 def queues(fetch: Fetch, name: str | None = None) -> list[Queue]:

@@ -234,6 +234,9 @@ class SqliteStore:
     async def set_queue(self, name: str, edit: QueueEdit, now: int) -> Queue:
         return await self._do(queues.set_queue, name, edit, now)
 
+    async def held_queues(self) -> list[str]:
+        return [name for (name,) in await self._ask(lambda fetch: fetch("held_queues"))]
+
     async def let_go_on(self, name: str) -> None:
         await self._do(queues.let_go_on, name)
 

@@ -87,7 +87,8 @@ SELECT count(*) FROM (
 
 -- name: head_of_queue
 -- The first waiting job of a queue, however long it waits.
-SELECT id FROM jobs WHERE queue_id = :queue AND state = 'PENDING' ORDER BY due_at, seq LIMIT 1;
+SELECT id, max(due_at, coalesce(held_until, 0)) FROM jobs
+WHERE queue_id = :queue AND state = 'PENDING' ORDER BY due_at, seq LIMIT 1;
 
 -- name: called_with_key
 -- The id of the job of this key that is called, be that still wanted or not.
@@ -330,6 +331,12 @@ UPDATE queues SET target = :target, method = :method, headers = :headers,
     rate = :rate, burst = :burst, fifo = :fifo,
     paused = :paused, paused_until = :paused_until, pause_reason = :pause_reason
 WHERE name = :name;
+
+-- name: held_queues
+-- The queues whose first waiting job is held.
+SELECT q.name FROM queues q
+WHERE (SELECT j.held_until FROM jobs j WHERE j.queue_id = q.id AND j.state = 'PENDING'
+       ORDER BY j.due_at, j.seq LIMIT 1) IS NOT NULL;
 
 -- name: unhold
 -- Put the held jobs at the head of a queue where they wait without holding up others.
