@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import socket
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,9 @@ def lock_file(database: Path) -> Path:
     return real.with_name("lq.lock" if real.name == "lq.db" else f"{real.name}.lock")
 
 
+_RELEASED = -1
+
+
 class FileLock:
     """Held from construction until `release`. Invariant: while held, this process alone writes.
 
@@ -40,6 +44,8 @@ class FileLock:
         Raises: InUse, naming the owner's pid; StartError when the file cannot be locked.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        # A number that was let go of is given to the next file: nobody may write to it then.
+        self._using = threading.Lock()
         try:
             self._fd = os.open(path, flags, 0o600)
         except OSError as error:
@@ -69,8 +75,9 @@ class FileLock:
 
         Cheap, and not synced: it is for a process that dies, and a log that is removed then.
         """
-        with contextlib.suppress(OSError):
-            os.pwrite(self._fd, b"counted %020d\n" % number, self._end)
+        with self._using, contextlib.suppress(OSError):
+            if self._fd != _RELEASED:
+                os.pwrite(self._fd, b"counted %020d\n" % number, self._end)
 
     def _content(self) -> str:
         return os.pread(self._fd, 512, 0).decode("utf-8", "replace")
@@ -82,5 +89,7 @@ class FileLock:
             os.pwrite(self._fd, owner.encode(), 0)
 
     def release(self) -> None:
-        self._note("")
-        os.close(self._fd)
+        with self._using:
+            self._note("")
+            fd, self._fd = self._fd, _RELEASED
+            os.close(fd)
