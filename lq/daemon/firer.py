@@ -75,6 +75,8 @@ class Firer:
     async def start(self) -> None:
         """Learn how late it was, and when each schedule is next by the zones of today."""
         self._mark = await self._store.clock_mark() or max(self._clock.now(), _WRITTEN_AT)
+        # A daemon that ended before it had marked the time has lived at that of its schedules.
+        self._mark = max(self._mark, await self._store.latest_seen() or 0)
         try:
             await self.look_up_zones()
         except (StorageFull, Unavailable) as error:

@@ -14,6 +14,7 @@ import sqlite3
 import time
 import zoneinfo
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -488,3 +489,19 @@ async def test_b14_a_rule_changed_while_it_fires_makes_one_job_for_each_time(
     await pass_time(daemon, home, MINUTE)
     times = [at for at, _ in await fired(daemon, made)]
     assert len(times) == len(set(times)) > 5
+
+
+async def test_a_clock_goes_back_from_what_its_schedules_have_seen(
+    home: Home, clock: FakeClock
+) -> None:
+    """The last daemon ended before it had marked how late it was."""
+    async with home.daemon() as daemon:
+        await make(daemon, home, "* * * * *", key="k")
+    with closing(sqlite3.connect(home.folder / "lq.db")) as database, database:
+        database.execute("UPDATE clock SET mark_at = mark_at - 5000")
+    clock.step(-3 * HOUR - 2 * SECOND)
+    async with home.daemon() as daemon:
+        await pass_time(daemon, home, SECOND)
+        now = await daemon.engine.schedules.get(ScheduleKey("k"))
+        assert now.next_at is not None
+        assert clock.now() < now.next_at <= clock.now() + MINUTE

@@ -234,8 +234,7 @@ class Corrections(Clocks):
     def accounts(self, made: Schedule, now: Schedule, seen_at: int, firings: list[Firing]) -> None:
         assert now.next_at is not None
         found = timing(made.spec, made.anchor_at)
-        # Small steps before, too small to be acted on, come on top of the three hours.
-        soon = found.next(self.clock.now() + 3 * HOUR + MINUTE)
+        soon = found.next(self.clock.now() + 3 * HOUR)
         assert soon is not None
         assert self.clock.now() < now.next_at <= soon
 

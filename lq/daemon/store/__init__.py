@@ -425,6 +425,9 @@ class Store(Protocol):
         Shape: without payloads, the least ahead first.
         """
 
+    async def latest_seen(self) -> int | None:
+        """The latest `seen_at` of schedules that are not paused; None without any."""
+
     async def clock_mark(self) -> int | None:
         """The latest instant at which the daemon is known to have lived."""
 

@@ -182,6 +182,12 @@ def _unhex(digits: str) -> str | None:
     return key if key.encode().hex() == digits else None
 
 
+def latest_seen(fetch: Fetch) -> int | None:
+    """The latest instant up to which a schedule that is not paused has seen its times."""
+    at: int | None = fetch("latest_seen")[0][0]
+    return at
+
+
 def counts(fetch: Fetch, overdue_before: int) -> tuple[int, int]:
     """How many there are, and how many should have fired before an instant."""
     [(all_of_them, overdue)] = fetch("schedule_counts", before=overdue_before)

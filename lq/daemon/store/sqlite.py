@@ -293,6 +293,9 @@ class SqliteStore:
     async def seen_after(self, at: int, limit: int) -> list[Schedule]:
         return await self._ask(schedules.seen_after, at, limit)
 
+    async def latest_seen(self) -> int | None:
+        return await self._ask(schedules.latest_seen)
+
     async def clock_mark(self) -> int | None:
         return await self._ask(schedules.clock_mark)
 

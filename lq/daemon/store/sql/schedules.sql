@@ -126,3 +126,7 @@ ON CONFLICT (id) DO UPDATE SET mark_at = excluded.mark_at;
 -- How many schedules there are, and how many should have fired before an instant.
 SELECT (SELECT count(*) FROM schedules),
        (SELECT count(*) FROM schedules WHERE next_at IS NOT NULL AND next_at < :before);
+
+-- name: latest_seen
+-- The latest instant up to which a schedule that is not paused has seen its times.
+SELECT max(seen_at) FROM schedules WHERE paused = 0;
