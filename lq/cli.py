@@ -23,7 +23,7 @@ COMMANDS = (
     *("serve", "push", "run", "items", "why", "history", "failures", "schedules", "cron"),
     *("apply", "reload"),
     *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
-    *("listen", "trigger"),
+    *("listen", "trigger", "panel"),
     *("tail", "top", "export", "drain", "backup", "restore", "release", "doctor", "version"),
 )
 GROUPS = (

@@ -17,6 +17,7 @@ command line cannot be carried out, and here is what to do about it.
     │   ├── Conflict               409  CONFLICT
     │   │   └── ConfigInvalid      409  CONFIG_INVALID
     │   ├── PayloadTooLarge        413
+    │   ├── Misdirected            421
     │   ├── IdempotencyMismatch    422  IDEMPOTENCY_MISMATCH
     │   ├── TargetNotAllowed       422  TARGET_NOT_ALLOWED
     │   ├── RateLimited            429
@@ -158,6 +159,14 @@ class PayloadTooLarge(RequestError):
     type = "PAYLOAD_TOO_LARGE"
     status = 413
     title = "The payload is too large"
+
+
+class Misdirected(RequestError):
+    """The Host that the request names is none that the panel is served for."""
+
+    type = "MISDIRECTED"
+    status = 421
+    title = "Misdirected request"
 
 
 class IdempotencyMismatch(RequestError):

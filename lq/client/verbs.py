@@ -546,6 +546,10 @@ class Verbs:
         query = _query({"skip-missed": 1 if skip_missed else None})
         return _ask("POST", f"{API}/release{query}")
 
+    def panel_link(self) -> Plan[Json]:
+        """Make a link that logs in to the panel once: its `url`, and `local` on that machine."""
+        return _ask("POST", f"{API}/panel/links")
+
     def info(self) -> Plan[Json]:
         """Tell the daemon's `version` and `now`, and to an admin its `dataDir` and `pid`."""
         return _ask("GET", f"{API}/info")

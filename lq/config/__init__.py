@@ -49,6 +49,7 @@ from lq.config.kinds import (
 )
 from lq.config.metrics import METRICS, MetricsConfig
 from lq.config.otlp import OTLP, Otlp
+from lq.config.panel import PANEL, PanelConfig
 from lq.config.schedules import FileSchedule, read_schedules
 from lq.config.scriptlets import FOLDER, read_scriptlets
 from lq.config.secrets import REDACT, SECRETS, Secrets
@@ -71,6 +72,7 @@ __all__ = [
     "MetricsConfig",
     "Network",
     "Otlp",
+    "PanelConfig",
     "RetryConfig",
     "Secrets",
     "Tls",
@@ -163,6 +165,7 @@ class Config(Struct, frozen=True, kw_only=True):
     events: EventsConfig = EventsConfig()
     metrics: MetricsConfig = MetricsConfig()
     otlp: Otlp = Otlp()
+    panel: PanelConfig = PanelConfig()
     log_format: str = "text"
     queues: Mapping[str, QueueSettings] = MappingProxyType({})
     schedules: tuple[FileSchedule, ...] = ()
@@ -267,6 +270,7 @@ _TABLES: Mapping[str, Mapping[str, Kind]] = {
     "events": EVENTS,
     "metrics": METRICS,
     "otlp": OTLP,
+    "panel": PANEL,
     "mail": MAIL,
     "watch": WATCH,
 }
@@ -521,6 +525,7 @@ _STRUCTS: Mapping[str, Callable[..., Any]] = {
     "events": EventsConfig,
     "metrics": MetricsConfig,
     "otlp": Otlp,
+    "panel": PanelConfig,
     "mail": Mail,
     "watch": WatchConfig,
 }

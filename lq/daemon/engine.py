@@ -44,6 +44,7 @@ from lq.daemon.scheduler import Scheduler
 from lq.daemon.schedules import Schedules
 from lq.daemon.scraping import Scraper
 from lq.daemon.secret import Ring
+from lq.daemon.sessions import Sessions
 from lq.daemon.store import Store
 from lq.daemon.targets.scriptlet import ScriptletTarget
 from lq.daemon.why import Explainer
@@ -202,6 +203,9 @@ class Engine:
         self._reloading = asyncio.Lock()
         self._entropy = entropy
         self._keyring = auth.Keyring(())
+        self.sessions = Sessions(
+            config.panel, clock, entropy, knows=self.still_knows, wake=feed.wake
+        )
         self._touched: dict[str, int] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._stopping = False

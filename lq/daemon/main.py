@@ -37,6 +37,8 @@ from lq.daemon.engine import Engine
 from lq.daemon.lanes import MOST_ASIDE
 from lq.daemon.listen import Certificate, listening
 from lq.daemon.notify import Manager
+from lq.daemon.panel.app import Panel
+from lq.daemon.panel.guard import addresses as panel_addresses
 from lq.daemon.secret import open_ring
 from lq.daemon.store import Store
 from lq.daemon.store.sqlite import open_store as open_sqlite
@@ -224,6 +226,9 @@ async def daemon(
             limits=config.limits,
             trusted_proxy=config.trusted_proxy,
         )
+        if config.panel.enabled:
+            api.pages = Panel(config, core.engine, api, clock)
+            core.engine.sessions.addresses = lambda: panel_addresses(config, address.port)
         async with listening(config, api, certificate) as port:
             egress.protect(port, is_this_machine)  # any free port is known only now
             address.port = port

@@ -42,6 +42,14 @@ class _Secrets(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     older: list[_OldSecret] = []
 
 
+class _PanelLink(Struct, kw_only=True, omit_defaults=True):
+    """A way into the panel, for one login: `url` from anywhere, `local` on the daemon's machine."""
+
+    url: str
+    local: str
+    expires: InstantText
+
+
 class _Change(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     """What a reload does to one schedule."""
 
@@ -135,6 +143,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "Secrets": _Secrets,
     "Health": _Health,
     "Info": _Info,
+    "PanelLink": _PanelLink,
     "Reload": _Reload,
 }
 """What answers look like, by the name that the description of the API gives them."""
@@ -187,6 +196,11 @@ def encode_health(reasons: Sequence[str]) -> bytes:
 def encode_info(version: str, now: int, pid: int | None, data_dir: str | None) -> bytes:
     """Which daemon this is; what is None is not for this caller's eyes."""
     return to_json(_Info(version=version, now=format_instant(now), pid=pid, data_dir=data_dir))
+
+
+def encode_panel_link(url: str, local: str, expires_at: int) -> bytes:
+    """A link to the panel; it holds a secret."""
+    return to_json(_PanelLink(url=url, local=local, expires=format_instant(expires_at)))
 
 
 def encode_reload(reload: Reload) -> bytes:

@@ -14,7 +14,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, cast
+from typing import Final, NamedTuple, Protocol, cast
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -36,13 +36,14 @@ from lq.daemon.api import (
     many,
     metrics,
     openapi,
+    panel,
     queues,
     schedules,
     scriptlets,
     system,
     tokens,
 )
-from lq.daemon.api.call import Call, Reply
+from lq.daemon.api.call import Asked, Call, Inside, Reply
 from lq.daemon.api.limits import Connections, Refusals
 from lq.daemon.api.peer import Proxies, group
 from lq.daemon.api.router import Route, Router, parted
@@ -79,6 +80,7 @@ ROUTES: Final = openapi.describing(
         *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES, *checkup.ROUTES, *events.ROUTES),
         *metrics.ROUTES,
         *backup.ROUTES,
+        *panel.ROUTES,
     ),
     OPEN_PATHS,
 )
@@ -90,6 +92,25 @@ _AUTHORITY: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 _ADMIN: Final = (Scope.ADMIN,)
 _CALLBACKS: Final = f"{PATH}/"
 _DEFAULTS: Final = Limits()
+
+
+class Visitor(NamedTuple):
+    """Somebody who asks for a page. Shape: `address` is theirs, `target` a path and its query."""
+
+    request: web.BaseRequest
+    target: str
+    address: str
+    request_id: str
+
+
+class Pages(Protocol):
+    """What is served beside the API, over TCP."""
+
+    def serve(self, request: web.BaseRequest, target: str) -> bool:
+        """Whether this is a request for a page, and not for the API."""
+
+    async def answer(self, visitor: Visitor) -> Reply:
+        """The page. Raises: RequestError, for what is to be answered as the API does."""
 
 
 class Api:
@@ -115,6 +136,7 @@ class Api:
         self._router = Router(ROUTES)
         self._printer = Printer(self._body_timeout_s)
         self._under_way: set[bytes] = set()
+        self.pages: Pages | None = None
         self._boot = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
@@ -136,6 +158,10 @@ class Api:
         known = trusted
         try:
             target = _normalised(request.raw_path)
+            if self.pages is not None and not trusted and self.pages.serve(request, target):
+                visitor = Visitor(request, target, self._client(request), request_id)
+                reply = await self.pages.answer(visitor)
+                return self._printer.answer(request, reply, request_id, self._clock.now())
             principal = self._who(request, target, trusted=trusted)
             known = principal is not _NOBODY
             reply = await self._reply(request, target, principal, request_id)
@@ -225,8 +251,15 @@ class Api:
             return _NOBODY
         return self._authenticate(request)
 
+    async def ask(self, asked: Inside, target: str, principal: Principal) -> Reply:
+        """Answer what the panel asks for whoever is logged in there, as if they asked themselves.
+
+        Raises: RequestError.
+        """
+        return await self._reply(asked, target, principal, self._next_id())
+
     async def _reply(
-        self, request: web.BaseRequest, target: str, principal: Principal, request_id: str
+        self, request: Asked, target: str, principal: Principal, request_id: str
     ) -> Reply:
         path, mark, query = parted(target)
         route, parts = self._router.match(request.method, path)
@@ -252,9 +285,11 @@ class Api:
     def _note(self, level: int, call: Call, path: str, status: int, request_id: str) -> None:
         """Write into the log who did what: each thing that is for admins only, at info."""
         if call.principal is _OWNER:
-            who = f"the owner of the socket ({cast(Connection, call.request.protocol).peer})"
+            who = f"the owner of the socket ({cast(Connection, call.over_the_wire.protocol).peer})"
+        elif isinstance(call.request, Inside):
+            who = f"{call.principal.name!r} at {call.request.address}, by the panel"
         else:
-            who = f"{call.principal.name!r} at {self._client(call.request)}"
+            who = f"{call.principal.name!r} at {self._client(call.over_the_wire)}"
         shown = _loggable(path)
         log.log(
             level, "%s: %s %r: %d (%s)", who, call.request.method, shown, status, request_id,

@@ -38,6 +38,11 @@ async def read_body(request: web.BaseRequest, limit: int, timeout_s: float, hint
             body = await _receive(request, limit, timeout_s)
     except (web.RequestPayloadError, OSError):
         raise _broken() from None
+    return within(body, limit, hint)
+
+
+def within(body: bytes, limit: int, hint: str) -> bytes:
+    """A body that is there already. Units: `limit` is bytes. Raises: PayloadTooLarge."""
     if len(body) > limit:
         raise _too_large(limit, hint)
     return body

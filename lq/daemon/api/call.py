@@ -8,14 +8,15 @@ in the queue that the path names; `app` sees to that.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol, cast
 
 from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import replace
+from multidict import CIMultiDictProxy
 
 from lq.clock import Clock
-from lq.daemon.api.body import read_body, read_parts
+from lq.daemon.api.body import read_body, read_parts, within
 from lq.daemon.auth import allows
 from lq.daemon.engine import Engine
 from lq.errors import Forbidden, NotFound
@@ -48,6 +49,31 @@ class Reply(Struct, frozen=True):
     stream: Callable[[Send], Awaitable[None]] | None = None
 
 
+class Asked(Protocol):
+    """What a handler may look at of a request; its body it reads by its Call."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def headers(self) -> CIMultiDictProxy[str]: ...
+    @property
+    def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]: ...
+
+
+class Inside(Struct, frozen=True):
+    """A request that came over no connection of its own: the panel asks for whoever is logged in.
+
+    Shape: `address` is theirs; `lives` tells whether they are logged in still.
+    """
+
+    method: str
+    headers: CIMultiDictProxy[str]
+    raw_headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    address: str
+    lives: Callable[[], bool]
+
+
 class Call(Struct, kw_only=True):
     """One request.
 
@@ -56,7 +82,7 @@ class Call(Struct, kw_only=True):
     """
 
     engine: Engine
-    request: web.BaseRequest
+    request: Asked
     principal: Principal
     now: int
     clock: Clock
@@ -76,6 +102,13 @@ class Call(Struct, kw_only=True):
     def ref(self) -> Ref:
         """The item that the path names."""
         return ById(self.id) if self.id else ByKey(self.queue, self.key)
+
+    @property
+    def welcome(self) -> bool:
+        """Whether who asks would be let in still."""
+        if isinstance(self.request, Inside) and not self.request.lives():
+            return False
+        return self.engine.still_knows(self.principal)
 
     def may(self, *scopes: Scope, queue: str | None = None) -> bool:
         """Whether any of these scopes reaches a queue, or what belongs to none."""
@@ -168,18 +201,28 @@ class Call(Struct, kw_only=True):
     async def payload(self) -> bytes:
         """The body, opaque bytes. Raises: PayloadTooLarge, RequestTimeout, ValidationError."""
         hint = "keep what is large elsewhere and push where it is (max_payload sets the limit)"
-        return await read_body(self.request, self.engine.max_payload, self.body_timeout_s, hint)
+        return await self._body(self.engine.max_payload, hint)
 
     async def batch(self) -> bytes:
         """A batch that is held in memory whole. Raises: as `payload`."""
         hint = "push in smaller batches, or a stream of lines (max_batch sets the limit)"
-        return await read_body(self.request, self.engine.max_batch, self.body_timeout_s, hint)
+        return await self._body(self.engine.max_batch, hint)
 
     def parts(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes. Raises: RequestTimeout, ValidationError."""
-        return read_parts(self.request, self.body_timeout_s)
+        return read_parts(self.over_the_wire, self.body_timeout_s)
 
     async def document(self) -> bytes:
         """The JSON body of an admin request. Raises: as `payload`."""
         hint = "this limit is fixed; payloads belong into a push"
-        return await read_body(self.request, MAX_DOCUMENT, self.body_timeout_s, hint)
+        return await self._body(MAX_DOCUMENT, hint)
+
+    @property
+    def over_the_wire(self) -> web.BaseRequest:
+        """The request with its connection; what the panel asks has none."""
+        return cast(web.BaseRequest, self.request)
+
+    async def _body(self, limit: int, hint: str) -> bytes:
+        if isinstance(self.request, Inside):
+            return within(self.request.body, limit, hint)
+        return await read_body(self.over_the_wire, limit, self.body_timeout_s, hint)

@@ -73,7 +73,7 @@ async def _follow(call: Call, wanted: EventFilter, send: Send, reader: Reader) -
     engine, clock = call.engine, call.clock
     feed = engine.feed
     beat_at = clock.monotonic() + HEARTBEAT_S
-    while engine.still_knows(call.principal):
+    while call.welcome:
         entries, gap = reader.take()
         frames = [] if gap is None else [_missed(feed, gap, entries, clock.now())]
         frames += [_frame(call, entry) for entry in entries if wanted.passes(entry.event)]

@@ -114,7 +114,7 @@ def _shown(call: Call, listener: Listener) -> wire.Shown:
 @contextmanager
 def _ended_with_connection(call: Call) -> Iterator[None]:
     """End what is done in here when the other end has gone."""
-    connection = cast(Connection, call.request.protocol)
+    connection = cast(Connection, call.over_the_wire.protocol)
     connection.streams = True
     try:
         yield

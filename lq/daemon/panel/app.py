@@ -1,0 +1,194 @@
+"""The panel as a whole: which page a request means, who asks, and what goes wrong on the way.
+
+Owns: the order of the checks, and the page of an error. Never does what a page does.
+Invariant: a request gets to a page only under a name of ours, with a session that lives, and, when
+it changes something, from a page of ours.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Final
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from lq import __version__
+from lq.clock import Clock
+from lq.config import Config
+from lq.daemon.api.app import Api, Visitor
+from lq.daemon.api.body import read_body
+from lq.daemon.api.call import Reply
+from lq.daemon.engine import Engine
+from lq.daemon.panel import overview
+from lq.daemon.panel.assets import Assets
+from lq.daemon.panel.guard import (
+    HEADERS,
+    check_host,
+    check_origin,
+    is_from_elsewhere,
+    names,
+)
+from lq.daemon.panel.login import MAX_BODY, PATH, Login
+from lq.daemon.panel.pages import Pages
+from lq.daemon.panel.routes import Handler, Page
+from lq.daemon.panel.visit import LIVE, Visit, html
+from lq.daemon.sessions import Session
+from lq.errors import MethodNotAllowed, NotFound, RequestError, Unauthorized
+
+log = logging.getLogger(__name__)
+
+LOGOUT: Final = "/logout"
+PAGES: Final[tuple[Page, ...]] = (*overview.PAGES,)
+
+_STATIC: Final = re.compile(r"/static/([0-9a-f]{12})/([A-Za-z0-9._/-]+)")
+_OTHERS: Final = re.compile(r"/(?:api|metrics|healthz|readyz|openapi\.json)(?:/|$)")
+"""What is the API's, whoever asks for it."""
+_FORM_BYTES: Final = 65_536
+"""What a form may have beside a payload, which takes up to three times its length in it."""
+
+
+class Panel:
+    """The pages of one daemon."""
+
+    def __init__(self, config: Config, engine: Engine, api: Api, clock: Clock) -> None:
+        self._engine = engine
+        self._api = api
+        self._clock = clock
+        self._hosts = names(config)
+        self._body_timeout_s = config.limits.body_timeout_ms / 1000
+        self._assets = Assets()
+        self._pages = Pages(self._assets, __version__)
+        self._login = Login(engine, self._pages, clock)
+        self._routes: dict[str, tuple[re.Pattern[str], dict[str, Handler]]] = {}
+        for page in PAGES:
+            known = self._routes.setdefault(page.pattern, (re.compile(page.pattern), {}))
+            known[1][page.method] = page.handler
+
+    def serve(self, request: web.BaseRequest, target: str) -> bool:
+        """Whether this is for the panel: a page of it, or one that a browser looks for in vain."""
+        path = target.partition("?")[0]
+        if _OTHERS.match(path):
+            return False
+        if path in {PATH, LOGOUT} or _STATIC.fullmatch(path) or self._found(path) is not None:
+            return True
+        return request.method in {"GET", "HEAD"} and "text/html" in request.headers.get(
+            "Accept", ""
+        )
+
+    async def answer(self, visitor: Visitor) -> Reply:
+        """The page, or why there is none."""
+        request = visitor.request
+        session = None
+        try:
+            host = request.headers.get("Host", "")
+            check_host(host, self._hosts)
+            path, _, query = visitor.target.partition("?")
+            if static := _STATIC.fullmatch(path):
+                return self._static(request.method, static[1], static[2])
+            changes = request.method not in {"GET", "HEAD"}
+            if changes:
+                check_origin(request.headers, host)
+            if path in {PATH, LOGOUT}:
+                return await self._door(visitor, path, query)
+            session = self._login.find(request.headers, used=LIVE not in request.headers)
+            if session is None:
+                return self._unknown(request, visitor.target)
+            return await self._visit(visitor, path, query, session)
+        except RequestError as error:
+            return self._refusal(error, visitor, session)
+        except Exception:  # as the API: a bug neither ends the daemon nor shows itself outside
+            log.exception("page %s failed: %s", visitor.request_id, request.method)
+            bug = RequestError(
+                "something went wrong inside lq",
+                hint=f"the daemon's log tells more about request {visitor.request_id}",
+            )
+            return self._refusal(bug, visitor, session)
+
+    async def _visit(self, visitor: Visitor, path: str, query: str, session: Session) -> Reply:
+        found = self._found(path)
+        if found is None:
+            raise NotFound("there is no such page", hint="the first page leads to all there are")
+        parts, handlers = found
+        request = visitor.request
+        method = "GET" if request.method == "HEAD" else request.method
+        handler = handlers.get(method)
+        if handler is None:
+            raise MethodNotAllowed(sorted(handlers))
+        body = b"" if method == "GET" else await self._body(request)
+        return await handler(
+            Visit(
+                method=method,
+                path=path,
+                query=query,
+                headers=request.headers,
+                body=body,
+                address=visitor.address,
+                session=session,
+                lives=lambda: self._engine.sessions.lives(session),
+                ask_api=self._api.ask,
+                pages=self._pages,
+                parts=parts,
+                now=self._clock.now(),
+            )
+        )
+
+    async def _door(self, visitor: Visitor, path: str, query: str) -> Reply:
+        """Log in or out."""
+        request = visitor.request
+        if path == LOGOUT and request.method == "POST":
+            return self._login.leave(request.headers)
+        if path == PATH and request.method == "POST":
+            body = await read_body(
+                request, MAX_BODY, self._body_timeout_s, "a token is much shorter"
+            )
+            return self._login.enter(request.headers, body, visitor.address)
+        if path == PATH and request.method in {"GET", "HEAD"}:
+            return self._login.ask(query)
+        raise MethodNotAllowed(["POST"] if path == LOGOUT else ["GET", "POST"])
+
+    def _unknown(self, request: web.BaseRequest, target: str) -> Reply:
+        """The answer to somebody who is not logged in, or whose browser does not show it."""
+        if LIVE in request.headers or request.method not in {"GET", "HEAD"}:
+            raise Unauthorized("you are not logged in any more", hint="log in, and try again")
+        if is_from_elsewhere(request.headers):
+            # The cookie stays at home when a link of another site is followed; a page of ours
+            # that leads to the same place brings it.
+            return html(self._pages.render("arrived.html", target=target))
+        return self._login.to_login(target)
+
+    def _found(self, path: str) -> tuple[dict[str, str], dict[str, Handler]] | None:
+        """What a path names, decoded, and who answers it."""
+        for pattern, handlers in self._routes.values():
+            if found := pattern.fullmatch(path):
+                try:
+                    parts = {k: unquote(v, errors="strict") for k, v in found.groupdict().items()}
+                except UnicodeDecodeError:
+                    return None
+                return parts, handlers
+        return None
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        limit = 3 * self._engine.max_payload + _FORM_BYTES
+        hint = "max_payload in lq.toml sets how large a payload may be"
+        return await read_body(request, limit, self._body_timeout_s, hint)
+
+    def _static(self, method: str, version: str, name: str) -> Reply:
+        if method not in {"GET", "HEAD"}:
+            raise MethodNotAllowed(["GET"])
+        found = self._assets.find(version, name)
+        if found is None:
+            raise NotFound("there is no such file")
+        asset, keeping = found
+        headers = (*HEADERS, ("Cache-Control", keeping))
+        return Reply(asset.body, headers=headers, content_type=asset.content_type)
+
+    def _refusal(self, error: RequestError, visitor: Visitor, session: Session | None) -> Reply:
+        """The page of an error."""
+        text = self._pages.render(
+            "error.html", error=error, known=session is not None, request_id=visitor.request_id
+        )
+        if isinstance(error, MethodNotAllowed):
+            return html(text, error.status, (("Allow", ", ".join(error.allowed)),))
+        return html(text, error.status)

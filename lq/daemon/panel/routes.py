@@ -1,0 +1,19 @@
+"""The pages that there are, and who answers each."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from lq.daemon.api.call import Reply
+from lq.daemon.panel.visit import Visit
+
+Handler = Callable[[Visit], Awaitable[Reply]]
+
+
+class Page(NamedTuple):
+    """One method of one pattern. Shape: the pattern's groups become the parts of the visit."""
+
+    method: str
+    pattern: str
+    handler: Handler
