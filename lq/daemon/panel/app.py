@@ -67,9 +67,12 @@ class Panel:
             known[1][page.method] = page.handler
 
     def serve(self, request: web.BaseRequest, target: str) -> bool:
-        """Whether this is for the panel: a page of it, or one that a browser looks for in vain."""
+        """Whether this is for the panel: a page of it, or one that a browser looks for in vain.
+
+        Who brings a token is no browser, and gets the API's answer at any path.
+        """
         path = target.partition("?")[0]
-        if _OTHERS.match(path):
+        if _OTHERS.match(path) or "Authorization" in request.headers:
             return False
         if path in {PATH, LOGOUT} or _STATIC.fullmatch(path) or self._found(path) is not None:
             return True
