@@ -284,10 +284,10 @@ class Api:
 
     def _note(self, level: int, call: Call, path: str, status: int, request_id: str) -> None:
         """Write into the log who did what: each thing that is for admins only, at info."""
-        if call.principal is _OWNER:
-            who = f"the owner of the socket ({cast(Connection, call.over_the_wire.protocol).peer})"
-        elif isinstance(call.request, Inside):
+        if isinstance(call.request, Inside):
             who = f"{call.principal.name!r} at {call.request.address}, by the panel"
+        elif call.principal is _OWNER:
+            who = f"the owner of the socket ({cast(Connection, call.over_the_wire.protocol).peer})"
         else:
             who = f"{call.principal.name!r} at {self._client(call.over_the_wire)}"
         shown = _loggable(path)
