@@ -142,6 +142,7 @@ class AsyncClient:
     end_drain = _verb(Verbs.end_drain)
     reload = _verb(Verbs.reload)
     overview = _verb(Verbs.overview)
+    activity = _verb(Verbs.activity)
     panel_link = _verb(Verbs.panel_link)
     begin_backup = _verb(Verbs.begin_backup)
     backup = _verb(Verbs.backup)

@@ -521,6 +521,10 @@ class Verbs:
         """Show `queues` with rates, up to `limit` each of what is `running` and of `schedules`."""
         return _ask("GET", f"{API}/overview{_query({'limit': limit})}")
 
+    def activity(self, span: str = "hour", queue: str | None = None) -> Plan[Json]:
+        """What happened in the last `hour`, `day` or `week`, in all queues or one, in `points`."""
+        return _ask("GET", f"{API}/activity{_query({'span': span, 'queue': queue})}")
+
     def begin_backup(self) -> Plan[Json]:
         """Have the daemon begin to make a backup of this moment."""
         return _ask("POST", f"{API}/backup")

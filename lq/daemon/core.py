@@ -22,6 +22,7 @@ from typing import Any
 from lq.backoff import Curve
 from lq.clock import Clock
 from lq.config import Config
+from lq.daemon.activity import Activities
 from lq.daemon.alerts import Alerts
 from lq.daemon.breaker import Breakers
 from lq.daemon.callbacks import Callbacks
@@ -45,6 +46,7 @@ from lq.daemon.targets.scriptlet import ScriptletTarget
 from lq.daemon.throughput import Throughputs
 from lq.daemon.waiting import ReturnAddress, Waiting
 from lq.daemon.why import Explainer
+from lq.errors import StorageFull, Unavailable
 from lq.model import Job
 from lq.scriptlets import Registry
 
@@ -123,7 +125,8 @@ async def at_work(
     scheduler = Scheduler(clock, store, config.history.keep_ms)
     rates = Throughputs(clock.monotonic)
     metrics = Metrics(config.metrics.queues)
-    events = Events(rates.count, metrics.moved)
+    activities = Activities(store, clock)
+    events = Events(rates.count, metrics.moved, activities.count)
     store.observe(metrics.committed)
     feed = Feed(events, clock, config.events, os.urandom(4).hex())
     claimable = asyncio.Event()
@@ -146,6 +149,7 @@ async def at_work(
         waiting=waiting,
         breakers=breakers,
         metrics=metrics,
+        activities=activities,
         events=events,
         clock=clock,
         curve=Curve(retry.base_ms, retry.factor, retry.cap_ms, retry.jitter),
@@ -213,6 +217,7 @@ async def at_work(
         events=events,
         feed=feed,
         overviews=Overviews(store=store, clock=clock, rates=rates),
+        activities=activities,
         lanes=lanes,
         scheduler=scheduler,
         endpoints=admission,
@@ -238,6 +243,7 @@ async def at_work(
     scheduler.has_expired = partial(_expired, events, lanes)
     scheduler.schedules_are_due = firer.wake
     scheduler.mark_time = firer.mark_time
+    scheduler.write_activity = activities.write
     async with asyncio.TaskGroup() as services:
         tasks = [services.create_task(store.run(), name="store")]
         await engine.start()
@@ -254,6 +260,8 @@ async def at_work(
             tasks.append(services.create_task(callbacks.run(), name="callbacks"))
 
         yield Core(engine, events, dispatcher, waiting, claim)
+        with contextlib.suppress(StorageFull, Unavailable):  # a stop does not wait for statistics
+            await activities.write()
         for task in tasks:
             task.cancel()
 

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from lq.backoff import Curve, delay_ms
 from lq.clock import Clock
+from lq.daemon.activity import Activities
 from lq.daemon.breaker import Breakers
 from lq.daemon.endpoints import Hold
 from lq.daemon.events import Events
@@ -163,6 +164,7 @@ class Dispatcher:
         waiting: Waiting,
         breakers: Breakers,
         metrics: Metrics,
+        activities: Activities,
         target: Target,
         events: Events,
         clock: Clock,
@@ -180,6 +182,7 @@ class Dispatcher:
         self._waiting = waiting
         self._breakers = breakers
         self._metrics = metrics
+        self._activities = activities
         self._target = target
         self._events = events
         self._clock = clock
@@ -320,7 +323,9 @@ class Dispatcher:
     def start(self, run: Run) -> None:
         """Begin a claimed run whose slot is already taken."""
         if not self._lanes.lane(run.job.queue).fifo:  # the head's due time is its place
-            self._metrics.started(run.job.queue, run.started_at - run.job.due_at)
+            late_ms = run.started_at - run.job.due_at
+            self._metrics.started(run.job.queue, late_ms)
+            self._activities.started(run.job.queue, late_ms)
         self._events.moved("claim", run.job, run.started_at)
         self._watch(self._work(run))
 

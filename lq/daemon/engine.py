@@ -22,6 +22,7 @@ from lq.clock import Clock
 from lq.config import Config, differences
 from lq.config.changes import followed
 from lq.daemon import auth
+from lq.daemon.activity import Activities
 from lq.daemon.alerts import Alerts
 from lq.daemon.backup import Backups
 from lq.daemon.batches import Batches
@@ -112,6 +113,7 @@ class Engine:
         events: Events,
         feed: Feed,
         overviews: Overviews,
+        activities: Activities,
         lanes: Lanes,
         scheduler: Scheduler,
         endpoints: Admission,
@@ -142,6 +144,7 @@ class Engine:
         self._events = events
         self.feed = feed
         self.overviews = overviews
+        self.activities = activities
         overviews.trouble = lambda: self.health().reasons
         self._lanes = lanes
         self._scheduler = scheduler

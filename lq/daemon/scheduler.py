@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _MOST_SLEEP_MS = 1000
 _STEP_MS = 1000
 _PRUNE_EVERY_MS = 60_000
+_WRITE_EVERY_MS = 60_000
 _RETRY_MS = 5_000
 _BATCH = 500
 
@@ -35,7 +36,8 @@ _BATCH = 500
 class Timer(StrEnum):
     """What a timer of the wheel is for; a lane's and a resume's also name their queue.
 
-    SCHEDULES is for the next of all schedules, MARK to remember how late it is.
+    SCHEDULES is for the next of all schedules, MARK to remember how late it is, ACTIVITY to write
+    down what has happened.
     """
 
     LANE = "lane"
@@ -44,6 +46,7 @@ class Timer(StrEnum):
     PRUNE = "prune"
     SCHEDULES = "schedules"
     MARK = "mark"
+    ACTIVITY = "activity"
 
 
 class Scheduler:
@@ -58,6 +61,7 @@ class Scheduler:
         self._sleeps_until: int | None = None
         self._expiry_at: int | None = None
         self._chores: set[tuple[Timer, str]] = {(Timer.EXPIRE, ""), (Timer.PRUNE, "")}
+        self.at(Timer.ACTIVITY, clock.now() + _WRITE_EVERY_MS)
         self._chore_due = asyncio.Event()
         self._chore_due.set()
         # Set by the composition root, since lanes and engine need the scheduler, too.
@@ -66,6 +70,7 @@ class Scheduler:
         self.schedules_are_due: Callable[[], None]
         self.clock_was_set: Callable[[int], None]
         self.mark_time: Callable[[], Awaitable[None]]
+        self.write_activity: Callable[[], Awaitable[None]]
         self.has_expired: Callable[[Job, int], None]
         self.ticked_at = clock.monotonic()
         # Whether nothing expires and history is kept whole; whoever ends that calls `catch_up`.
@@ -108,6 +113,7 @@ class Scheduler:
                 # They were set by the clock that was wrong.
                 self.at(Timer.PRUNE, now)
                 self.at(Timer.MARK, now)
+                self.at(Timer.ACTIVITY, now)
                 self.schedules_are_due()
                 self.clock_was_set(now)
             offset += stepped
@@ -158,6 +164,9 @@ class Scheduler:
             await self._expire()
         elif chore is Timer.MARK:
             await self.mark_time()
+        elif chore is Timer.ACTIVITY:
+            await self.write_activity()
+            self.at(Timer.ACTIVITY, self._clock.now() + _WRITE_EVERY_MS)
         else:
             await self._prune()
 

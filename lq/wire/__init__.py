@@ -13,6 +13,7 @@ Invariant: whatever the bytes, decoding ends in a record or in a ValidationError
 every field it refuses; encoding leaves absent members out and never writes null.
 """
 
+from lq.wire.activity import decode_activity, encode_activity
 from lq.wire.backup import (
     decode_backup_query,
     decode_part_query,
@@ -153,6 +154,7 @@ __all__ = [
     "check_queue",
     "check_redaction",
     "check_schedule_key",
+    "decode_activity",
     "decode_answer",
     "decode_atomic",
     "decode_backup_query",
@@ -188,6 +190,7 @@ __all__ = [
     "decode_schedule_filter",
     "decode_token_request",
     "digest_request",
+    "encode_activity",
     "encode_alerts",
     "encode_answered",
     "encode_attempts",

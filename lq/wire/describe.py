@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from lq.activity import Span
 from lq.event import VERBS
 from lq.model import Completion, IfExists, Misfire, Overlap, Scope
 from lq.rate import MAX_COUNT
 from lq.wire import fields
+from lq.wire.activity import ACTIVITY_QUERY
+from lq.wire.activity import ANSWERS as ACTIVITY_ANSWERS
 from lq.wire.backup import ANSWERS as BACKUP_ANSWERS
 from lq.wire.backup import BACKUP_QUERY, PART_QUERY, RELEASE_QUERY
 from lq.wire.batch import BATCH_HEADERS
@@ -512,6 +515,13 @@ OVERVIEW: Final = _described(
         )
     },
 )
+ACTIVITY: Final = _described(
+    ACTIVITY_QUERY,
+    {
+        "span": Form("how far back (default: hour)", _words(*Span), "day"),
+        "queue": Form("one queue (default: all together)", _QUEUE.schema, "mail"),
+    },
+)
 ATOMIC: Final = _described(ATOMIC_QUERY, _PARAMETERS)
 BATCH: Final = (*_described(BATCH_HEADERS, _ITEM), _REPEATED, *_TRACE)
 ENTRY: Final = _described(ENTRY_MEMBERS, _ENTRY)
@@ -557,6 +567,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
     **DAEMON_ANSWERS,
     **EVENT_ANSWERS,
     **OVERVIEW_ANSWERS,
+    **ACTIVITY_ANSWERS,
     **BACKUP_ANSWERS,
     **LISTENING_ANSWERS,
 }

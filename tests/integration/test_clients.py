@@ -134,6 +134,7 @@ async def test_every_verb_has_its_answer(face: Face, reach: dict[str, Any], home
     assert await client.revoke_old_secrets()
     assert "version" in await client.info()
     assert "a/b" in {one["name"] for one in (await client.overview(limit=3))["queues"]}
+    assert len((await client.activity("day", "a/b"))["points"]) == 96
     assert await client.healthz() == await client.ready() == {"status": "ok"}
     assert (await client.openapi())["openapi"].startswith("3.1")
     await client.close()

@@ -24,6 +24,7 @@ from lq import wire
 from lq.clock import Clock
 from lq.config import Limits, Network
 from lq.daemon.api import (
+    activity,
     alerts,
     backup,
     batch,
@@ -78,7 +79,7 @@ ROUTES: Final = openapi.describing(
         *(*callbacks.ROUTES, *scriptlets.ROUTES, *alerts.ROUTES),
         *listeners.ROUTES,
         *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES, *checkup.ROUTES, *events.ROUTES),
-        *metrics.ROUTES,
+        *(*activity.ROUTES, *metrics.ROUTES),
         *backup.ROUTES,
         *panel.ROUTES,
     ),

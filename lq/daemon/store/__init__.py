@@ -22,6 +22,7 @@ from typing import Final, Protocol
 
 from msgspec import UNSET, Struct, UnsetType
 
+from lq.activity import Tally
 from lq.alerts import Line, Notice, Standing, Watch
 from lq.backups import Hold
 from lq.batch import Batched, NewBatch
@@ -164,6 +165,14 @@ class Judged(Struct, frozen=True, kw_only=True):
     lines: Mapping[tuple[str, str, str], Line] = MappingProxyType({})
     messages: Mapping[str, NewJob] = MappingProxyType({})
     tests: Sequence[NewJob] = ()
+
+
+class Minute(Struct, frozen=True):
+    """What happened in the minute from `at` on; without `queue` it is the sum over all."""
+
+    at: int
+    queue: str | None
+    tally: Tally
 
 
 class Snapshot(Struct, frozen=True):
@@ -402,6 +411,27 @@ class Store(Protocol):
 
     async def schedules_next(self, patterns: Sequence[str], limit: int) -> list[Schedule]:
         """The schedules that fire next, of such queues, without payloads."""
+
+    async def add_activity(self, minutes: Sequence[Minute], now: int) -> None:
+        """Add what happened in minutes to what is known of them, and of their quarters of an hour.
+
+        Slots that are too old are forgotten, in steps small enough that pushes do not wait.
+        """
+
+    async def activity(
+        self,
+        slot_ms: int,
+        first_at: int,
+        end_at: int,
+        *,
+        queue: str | None,
+        patterns: Sequence[str],
+    ) -> list[tuple[int, Tally]]:
+        """What happened in the slots of a length that begin in a range of time.
+
+        Shape: with the beginning of each; those in which nothing happened may be left out. Of one
+        queue, or together of those that one of the patterns means, or of all.
+        """
 
     async def next_schedule(self) -> int | None:
         """When the first schedule is due."""

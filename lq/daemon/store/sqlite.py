@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from lq.activity import Tally
 from lq.alerts import Notice, Watch
 from lq.backups import Hold
 from lq.batch import Batched, NewBatch
@@ -23,10 +24,12 @@ from lq.daemon.store import (
     Examined,
     Fire,
     Judged,
+    Minute,
     Place,
     ResolvedEdit,
     Snapshot,
     Wanted,
+    activity,
     alerts,
     answers,
     backup,
@@ -283,6 +286,22 @@ class SqliteStore:
 
     async def schedules_next(self, patterns: Sequence[str], limit: int) -> list[Schedule]:
         return await self._ask(overview.next_schedules, patterns, limit)
+
+    async def add_activity(self, minutes: Sequence[Minute], now: int) -> None:
+        await self._do(activity.add, minutes, now)
+
+    async def activity(
+        self,
+        slot_ms: int,
+        first_at: int,
+        end_at: int,
+        *,
+        queue: str | None,
+        patterns: Sequence[str],
+    ) -> list[tuple[int, Tally]]:
+        return await self._ask(
+            activity.find, slot_ms, first_at, end_at, queue=queue, patterns=patterns
+        )
 
     async def next_schedule(self) -> int | None:
         return await self._ask(schedules.next_due)

@@ -29,7 +29,7 @@ from tests.support.jobs import new_fire, new_job, new_schedule, succeed
 
 ROWS = 64
 LARGE = {"jobs", "runs", "payloads", "j", "r", "u", "p", "x", "schedules", "s", "answers"} | {
-    "job_labels", "failures", "f",
+    "job_labels", "failures", "f", "activity", "a",
 }  # fmt: skip
 """The tables that grow, and what the statements call them."""
 
