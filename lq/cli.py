@@ -22,13 +22,14 @@ from lq.errors import LqError
 COMMANDS = (
     *("serve", "push", "run", "items", "why", "history", "failures", "schedules", "cron"),
     *("apply", "reload"),
-    *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
+    *("queues", "scriptlets", "alerts", "endpoints", "tokens", "secret"),
+    *("import", "service"),
     *("listen", "trigger", "panel"),
     *("tail", "top", "export", "drain", "backup", "restore", "release", "doctor", "version"),
 )
 GROUPS = (
-    *("items", "schedules", "queues", "scriptlets", "alerts", "tokens", "secret"),
-    *("import", "service"),
+    *("items", "schedules", "queues", "scriptlets", "alerts", "endpoints", "tokens"),
+    *("secret", "import", "service"),
 )
 _MODULES = {"import": "takeover"}  # a word of Python
 _EPILOG = (

@@ -128,6 +128,8 @@ class Client:
     rotate_secret = _verb(Verbs.rotate_secret)
     revoke_old_secrets = _verb(Verbs.revoke_old_secrets)
     checkup = _verb(Verbs.checkup)
+    endpoints = _verb(Verbs.endpoints)
+    check_endpoint = _verb(Verbs.check_endpoint)
     drain = _verb(Verbs.drain)
     drained = _verb(Verbs.drained)
     end_drain = _verb(Verbs.end_drain)

@@ -453,6 +453,15 @@ class Verbs:
         """Have lq check its database, its machine and its targets; `deep` takes long."""
         return _ask("GET", f"{API}/checkup{_query({'deep': 1 if deep else None})}")
 
+    def endpoints(self, queue: str | None = None, limit: int | None = None) -> Plan[Json]:
+        """List `endpoints`, those that need a look first, and how many are `leftOut`."""
+        return _ask("GET", f"{API}/endpoints{_query({'queue': queue, 'limit': limit})}")
+
+    def check_endpoint(self, url: str, queue: str | None = None) -> Plan[Json]:
+        """Ask an endpoint now whether it knows the secret: what is known of it then."""
+        wanted = {"url": url} if queue is None else {"url": url, "queue": queue}
+        return _ask_document("POST", f"{API}/endpoints/check", wanted)
+
     def drain(self) -> Plan[Json]:
         """Start nothing more; what runs ends, what comes in waits: how far that is."""
         return _ask("POST", f"{API}/drain")

@@ -20,16 +20,14 @@ from pathlib import Path
 from lq.checkup import Checkup, TargetCheck
 from lq.config import Config
 from lq.daemon.dispatcher import Admission
-from lq.daemon.resolve import Resolver
 from lq.daemon.store import Store
-from lq.model import ScheduleFilter
-from lq.scriptlets import name_of
+from lq.daemon.survey import Survey
+from lq.endpoint import Named
 
 _MOST_TARGETS = 100
 _AT_ONCE = 16
 _LAG_OVER_S = 0.25
 _LAG_STEP_S = 0.01
-_PAGE = 1000
 
 Get = Callable[[str, int], Awaitable[str | None]]
 """Calls a URL within so many ms; what went wrong, or None."""
@@ -43,7 +41,7 @@ class Examiner:
         *,
         config: Config,
         store: Store,
-        resolver: Resolver,
+        survey: Survey,
         endpoints: Admission,
         get: Get | None,
         files_wanted: int,
@@ -51,7 +49,7 @@ class Examiner:
         """Shape: `get` calls the public URL; None where nothing is listened on."""
         self._config = config
         self._store = store
-        self._resolver = resolver
+        self._survey = survey
         self._endpoints = endpoints
         self._get = get
         self._files_wanted = files_wanted
@@ -84,35 +82,27 @@ class Examiner:
             public_fault=fault,
         )
 
-    async def _targets(self, named: dict[str, list[tuple[str, str]]]) -> list[TargetCheck]:
+    async def _targets(self, named: dict[str, list[Named]]) -> list[TargetCheck]:
         """What is wrong with each of the first targets."""
         places = asyncio.Semaphore(_AT_ONCE)
 
-        async def check(target: str, used_by: list[tuple[str, str]]) -> TargetCheck:
+        async def check(target: str, by: list[Named]) -> TargetCheck:
             async with places:
-                queue = used_by[0][1]
-                headers = self._resolver.settings(queue).headers or {}
-                validated, fault = await self._endpoints.examine(target, headers, queue)
-                names = tuple(name for name, _ in used_by)
+                first, names = by[0], tuple(one.by for one in by)
+                examine = self._endpoints.examine
+                validated, fault = await examine(target, first.headers, first.queue)
                 return TargetCheck(target=target, used_by=names, validated=validated, fault=fault)
 
         first = list(named.items())[:_MOST_TARGETS]
         return list(await asyncio.gather(*(check(*one) for one in first)))
 
-    async def _named(self) -> dict[str, list[tuple[str, str]]]:
-        """The URLs that queues and schedules name, each with who does, and for which queue."""
-        found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        names = {queue.name for queue in await self._store.queues()} | {*self._config.queues}
-        for name in sorted(names):
-            if target := self._resolver.settings(name).target:
-                found[target].append((f"queue {name}", name))
-        for schedule in (await self._store.schedules(ScheduleFilter(limit=_PAGE))).items:
-            push = schedule.spec.push
-            if push.target is not None and push.validate:
-                found[push.target].append(
-                    (f"schedule {schedule.spec.key or schedule.id}", push.queue)
-                )
-        return {target: by for target, by in found.items() if name_of(target) is None}
+    async def _named(self) -> dict[str, list[Named]]:
+        """The URLs that queues and schedules name, each with who does."""
+        found: dict[str, list[Named]] = defaultdict(list)
+        for one in await self._survey.named():
+            if one.validate:
+                found[one.url].append(one)
+        return found
 
     async def _public_fault(self) -> str | None:
         url = self._config.public_url

@@ -42,6 +42,7 @@ from lq.daemon.scheduler import Scheduler, Timer
 from lq.daemon.scraping import Scraper
 from lq.daemon.secret import Ring
 from lq.daemon.store import Store
+from lq.daemon.survey import Survey
 from lq.daemon.targets.scriptlet import ScriptletTarget
 from lq.daemon.throughput import Throughputs
 from lq.daemon.waiting import ReturnAddress, Waiting
@@ -184,10 +185,13 @@ async def at_work(
         breakers=breakers,
         dispatcher=dispatcher,
     )
+    survey = Survey(
+        store=store, clock=clock, resolver=resolver, endpoints=admission, breakers=breakers
+    )
     examiner = Examiner(
         config=config,
         store=store,
-        resolver=resolver,
+        survey=survey,
         endpoints=admission,
         get=get,
         files_wanted=files_wanted,
@@ -231,6 +235,7 @@ async def at_work(
         explainer=explainer,
         draining=draining,
         examiner=examiner,
+        survey=survey,
         scraper=scraper,
         scriptlets=scriptlets,
         local=local or ScriptletTarget(scriptlets.find, store.put_process),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -29,6 +29,7 @@ from lq.daemon.lanes import Lanes
 from lq.daemon.metrics import Metrics
 from lq.daemon.store import ClaimRequest, Store
 from lq.daemon.waiting import UNREACHABLE, Waiting
+from lq.endpoint import Endpoint, Named
 from lq.errors import StorageFull, Unavailable
 from lq.model import (
     Accepted,
@@ -70,6 +71,12 @@ class Admission(Protocol):
     async def examine(
         self, target: str, headers: Mapping[str, str], queue: str
     ) -> tuple[bool, str | None]: ...
+
+    async def check(self, target: str, headers: Mapping[str, str], queue: str) -> None: ...
+
+    def variants(self, target: str, queue: str | None) -> list[tuple[Mapping[str, str], str]]: ...
+
+    def entries(self, named: Iterable[Named]) -> list[Endpoint]: ...
 
     def counts(self) -> Mapping[str, int]: ...
 

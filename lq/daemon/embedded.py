@@ -15,7 +15,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -26,6 +26,7 @@ from lq.daemon.core import Core, at_work
 from lq.daemon.endpoints import Hold
 from lq.daemon.store.sqlite import SqliteStore, open_store_at
 from lq.daemon.waiting import ReturnAddress
+from lq.endpoint import Endpoint, Named
 from lq.errors import LqError, StartError, Unavailable, ValidationError
 from lq.model import Job, Outcome, OutcomeKind, QueueSettings, Run
 from lq.when import format_duration
@@ -119,6 +120,15 @@ class KnownHandlers:
         known = _name(target) in self._handlers
         return False, None if known else "this application has no such handler"
 
+    async def check(self, target: str, headers: Mapping[str, str], queue: str) -> None:
+        raise _no_endpoints()
+
+    def variants(self, target: str, queue: str | None) -> list[tuple[Mapping[str, str], str]]:
+        raise _no_endpoints()
+
+    def entries(self, named: Iterable[Named]) -> list[Endpoint]:
+        raise _no_endpoints()
+
     def counts(self) -> Mapping[str, int]:
         return {}
 
@@ -137,6 +147,10 @@ class KnownHandlers:
 
     async def misunderstood(self, job: Job, secret: str, outcome: Outcome) -> bool:
         return False
+
+
+def _no_endpoints() -> Unavailable:
+    return Unavailable("an embedded lq calls handlers, and has no endpoints to validate")
 
 
 def _name(target: str) -> str:

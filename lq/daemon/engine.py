@@ -47,6 +47,7 @@ from lq.daemon.scraping import Scraper
 from lq.daemon.secret import Ring
 from lq.daemon.sessions import Sessions
 from lq.daemon.store import Store
+from lq.daemon.survey import Survey
 from lq.daemon.targets.scriptlet import ScriptletTarget
 from lq.daemon.why import Explainer
 from lq.errors import (
@@ -129,6 +130,7 @@ class Engine:
         explainer: Explainer,
         draining: Draining,
         examiner: Examiner,
+        survey: Survey,
         scraper: Scraper,
         load_config: Callable[[], Config],
         prepare: Callable[[Config], Callable[[], None]],
@@ -161,6 +163,7 @@ class Engine:
         self._explainer = explainer
         self.draining = draining
         self.examiner = examiner
+        self.survey = survey
         self.scraper = scraper
         scraper.well = lambda: (self.health().live, self.health().ready)
         self.schedules = Schedules(

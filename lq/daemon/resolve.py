@@ -8,7 +8,7 @@ Invariant: a target that comes out of here has one spelling and may be called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from msgspec import UNSET
@@ -62,6 +62,11 @@ class Resolver:
     def follow(self, queues: Mapping[str, QueueSettings], origin: Mapping[str, str]) -> None:
         """Take the queues of a configuration that was read again."""
         self._config = replace(self._config, queues=queues, origin=origin)
+
+    @property
+    def configured(self) -> Set[str]:
+        """The queues of lq.toml."""
+        return self._config.queues.keys()
 
     def flow(self, name: str) -> Flow:
         """How the jobs of a queue may start."""
@@ -202,6 +207,10 @@ class Resolver:
             )
         return target
 
+    def headers(self, push: Push) -> Mapping[str, str]:
+        """The headers that a push is called with: its own over its queue's."""
+        return _headers(self.settings(push.queue).headers, push.headers)
+
     def named_target(self, push: Push) -> str:
         """The target of a push, or its queue's. Raises: ValidationError when there is none."""
         target = push.target or self.settings(push.queue).target
@@ -230,7 +239,7 @@ class Resolver:
             timeout_ms=push.timeout_ms or self._timeout_ms(target, settings),
             payload=push.payload,
             content_type=push.content_type,
-            headers=_headers(settings.headers, push.headers),
+            headers=self.headers(push),
             key=push.key,
             if_exists=push.if_exists,
             asked=asked,

@@ -6,8 +6,8 @@ Owns: what a push, a PATCH, a filter and an admin request may say (`decode`, for
 schedules `encode_schedule`, for batches `encode_batch`; `parts` is what they share), what of them
 a queue does not show (`redaction`), what is told of what happens (`events`), which many are meant
 (`filters`), what is handed to those who listen (`listening`), which requests are the same
-(`idempotency`), and all that concerns backups (`backup`). Never opens a socket, never asks for the
-time, never decides what is allowed.
+(`idempotency`), and all that concerns backups (`backup`) and endpoints (`endpoints`). Never opens
+a socket, never asks for the time, never decides what is allowed.
 
 Invariant: whatever the bytes, decoding ends in a record or in a ValidationError that names
 every field it refuses; encoding leaves absent members out and never writes null.
@@ -93,6 +93,14 @@ from lq.wire.encode_schedule import (
     encode_times,
 )
 from lq.wire.encode_why import encode_why
+from lq.wire.endpoints import (
+    EndpointCheck,
+    EndpointFilter,
+    decode_endpoint_check,
+    decode_endpoint_filter,
+    encode_endpoint,
+    encode_endpoints,
+)
 from lq.wire.events import (
     LAST_EVENT_ID,
     MISSED,
@@ -144,6 +152,8 @@ __all__ = [
     "BatchReader",
     "CallbackAnswer",
     "CronQuery",
+    "EndpointCheck",
+    "EndpointFilter",
     "Hide",
     "NextQuery",
     "Shown",
@@ -165,6 +175,8 @@ __all__ = [
     "decode_deep",
     "decode_dry",
     "decode_edit",
+    "decode_endpoint_check",
+    "decode_endpoint_filter",
     "decode_event_filter",
     "decode_fail",
     "decode_failure_filter",
@@ -204,6 +216,8 @@ __all__ = [
     "encode_checkup",
     "encode_cron",
     "encode_drain",
+    "encode_endpoint",
+    "encode_endpoints",
     "encode_error",
     "encode_event",
     "encode_failures",

@@ -55,6 +55,8 @@ from lq.wire.encode_finding import ANSWERS as FINDING_ANSWERS
 from lq.wire.encode_overview import ANSWERS as OVERVIEW_ANSWERS
 from lq.wire.encode_schedule import ANSWERS as SCHEDULE_ANSWERS
 from lq.wire.encode_why import ANSWERS as WHY_ANSWERS
+from lq.wire.endpoints import ANSWERS as ENDPOINT_ANSWERS
+from lq.wire.endpoints import CHECK, ENDPOINTS_QUERY
 from lq.wire.events import ANSWERS as EVENT_ANSWERS
 from lq.wire.events import EVENTS_QUERY, LAST_EVENT_ID
 from lq.wire.filters import (
@@ -442,6 +444,12 @@ _TOKEN: Final[Mapping[str, Form]] = {
         f"when it ends: {_FUTURE}; null: never", {"anyOf": [_EITHER, {"type": "null"}]}, "90d"
     ),
 }
+_ENDPOINT: Final[Mapping[str, Form]] = {
+    "url": Form("the URL to ask", _text(format="uri"), "https://example.com/hook"),
+    "queue": Form(
+        "with the headers that it has in this queue alone (default: in all)", _QUEUE.schema, "mail"
+    ),
+}
 _REPEATED: Final = Field(
     IDEMPOTENCY_KEY,
     Form(
@@ -534,6 +542,8 @@ BACKUP_PART: Final = _described(PART_QUERY, _PARAMETERS)
 RELEASE: Final = _described(RELEASE_QUERY, _PARAMETERS)
 SETTINGS: Final = _described(queue_members(0), _SETTINGS)
 TOKEN: Final = _described(token_members(0), _TOKEN, "name", "scopes")
+ENDPOINTS: Final = _described(ENDPOINTS_QUERY, _PARAMETERS)
+ENDPOINT: Final = _described(CHECK, _ENDPOINT, "url")
 
 _SEGMENT: Final = "; a slash in it may be sent as it is, or as %2F"
 PATH: Final[Mapping[str, Form]] = {
@@ -570,5 +580,6 @@ ANSWERS: Final[Mapping[str, Any]] = {
     **ACTIVITY_ANSWERS,
     **BACKUP_ANSWERS,
     **LISTENING_ANSWERS,
+    **ENDPOINT_ANSWERS,
 }
 """The records of all answers, by name."""

@@ -31,7 +31,7 @@ LAYERS = (
     ),
     (
         *("lq.scriptlets", "lq.batch", "lq.event", "lq.overview", "lq.activity", "lq.backups"),
-        "lq.listening",
+        *("lq.listening", "lq.endpoint"),
     ),
     ("lq.firing", "lq.alerts"),
     ("lq.wire",),
@@ -54,7 +54,7 @@ LAYERS = (
     ("lq.client", "lq.render"),
     (
         *("lq.render_schedules", "lq.render_events", "lq.render_top", "lq.render_failures"),
-        *("lq.render_listen", "lq.sdk"),
+        *("lq.render_listen", "lq.render_endpoints", "lq.sdk"),
     ),
     ("lq.daemon.store", "lq.daemon.targets", "lq.daemon.endpoints", "lq.daemon.auth"),
     ("lq.daemon.sessions",),
@@ -68,6 +68,7 @@ LAYERS = (
         "lq.daemon.overview",
         "lq.daemon.why",
         "lq.daemon.draining",
+        "lq.daemon.survey",
     ),
     ("lq.daemon.checkup", "lq.daemon.batches", "lq.daemon.backup", "lq.daemon.holding"),
     ("lq.daemon.bulk", "lq.daemon.scraping"),
@@ -100,6 +101,7 @@ FORBIDDEN = (
     ("lq.daemon", "lq.render_top", "the daemon draws no tables"),
     ("lq.daemon", "lq.render_failures", "the daemon draws no tables"),
     ("lq.daemon", "lq.render_listen", "the daemon draws no tables"),
+    ("lq.daemon", "lq.render_endpoints", "the daemon draws no tables"),
     ("lq.sdk", "lq.daemon", "handlers run without the daemon"),
     ("lq.sdk", "aiosqlite", "handlers run without the daemon"),
 )
