@@ -22,13 +22,13 @@ from lq.errors import LqError
 COMMANDS = (
     *("serve", "push", "run", "items", "why", "history", "failures", "schedules", "cron"),
     *("apply", "reload"),
-    *("queues", "scriptlets", "alerts", "endpoints", "tokens", "secret"),
+    *("queues", "scriptlets", "alerts", "endpoints", "config", "tokens", "secret"),
     *("import", "service"),
     *("listen", "trigger", "panel"),
     *("tail", "top", "export", "drain", "backup", "restore", "release", "doctor", "version"),
 )
 GROUPS = (
-    *("items", "schedules", "queues", "scriptlets", "alerts", "endpoints", "tokens"),
+    *("items", "schedules", "queues", "scriptlets", "alerts", "endpoints", "config", "tokens"),
     *("secret", "import", "service"),
 )
 _MODULES = {"import": "takeover"}  # a word of Python

@@ -18,7 +18,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from lq.errors import ConfigError
-from lq.toml import NotToml, decode, key_lines, parse
+from lq.toml import NotToml, decode, key_lines, literal, parse
 from lq.when import format_duration, format_instant, parse_duration, parse_rfc3339
 from lq.wire import REDACTED
 from lq.wire.parts import is_json_type
@@ -129,7 +129,7 @@ def to_toml(document: Document) -> str:
     """The document as text."""
     parts = []
     for name, entry in sorted(document.queues.items()):
-        parts.append(_table(f"[queues.{_text(name)}]", entry))
+        parts.append(_table(f"[queues.{literal(name)}]", entry))
     for key in sorted(document.schedules):
         parts.append(_table("[[schedules]]", document.schedules[key]))
     for entry in sorted(document.tokens, key=lambda token: str(token["name"])):
@@ -138,24 +138,7 @@ def to_toml(document: Document) -> str:
 
 
 def _table(head: str, entry: Json) -> str:
-    return "".join([f"{head}\n", *(f"{name} = {_value(entry[name])}\n" for name in entry)])
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{_text(n)} = {_value(v)}' for n, v in value.items())} }}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(map(_value, value))}]"
-    return _text(str(value))
-
-
-def _text(text: str) -> str:
-    # JSON's escapes are TOML's; only DEL must not stand there as it is.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "".join([f"{head}\n", *(f"{name} = {literal(entry[name])}\n" for name in entry)])
 
 
 # -- from TOML -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""TOML with line numbers, which tomllib does not give.
+"""TOML with line numbers, which tomllib does not give, and values written as TOML.
 
 Owns: turning the bytes of a file into a table, and saying on which line each key stands.
 Never judges what the keys mean. The scan for lines relies on tomllib having accepted the
@@ -7,9 +7,10 @@ text; it skips values rather than reading them a second time.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 KeyPath = tuple[str, ...]
@@ -180,3 +181,25 @@ class _Scan:
             self.step()
             if depth == 0:
                 return
+
+
+def literal(value: object) -> str:
+    """A value as it stands behind a key. Shape: what is none of TOML's own is taken as text."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case Mapping():
+            return f"{{ {', '.join(f'{_text(n)} = {literal(v)}' for n, v in value.items())} }}"
+        case str():
+            return _text(value)
+        case Sequence():
+            return f"[{', '.join(map(literal, value))}]"
+        case _:
+            return _text(str(value))
+
+
+def _text(text: str) -> str:
+    # JSON's escapes are TOML's; only DEL must not stand there as it is.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

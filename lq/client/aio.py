@@ -139,6 +139,7 @@ class AsyncClient:
     checkup = _verb(Verbs.checkup)
     endpoints = _verb(Verbs.endpoints)
     check_endpoint = _verb(Verbs.check_endpoint)
+    config = _verb(Verbs.config)
     drain = _verb(Verbs.drain)
     drained = _verb(Verbs.drained)
     end_drain = _verb(Verbs.end_drain)

@@ -130,6 +130,7 @@ class Client:
     checkup = _verb(Verbs.checkup)
     endpoints = _verb(Verbs.endpoints)
     check_endpoint = _verb(Verbs.check_endpoint)
+    config = _verb(Verbs.config)
     drain = _verb(Verbs.drain)
     drained = _verb(Verbs.drained)
     end_drain = _verb(Verbs.end_drain)

@@ -462,6 +462,10 @@ class Verbs:
         wanted = {"url": url} if queue is None else {"url": url, "queue": queue}
         return _ask_document("POST", f"{API}/endpoints/check", wanted)
 
+    def config(self) -> Plan[Json]:
+        """Show the settings in force: the `file` they are from, and `tables` of them."""
+        return _ask("GET", f"{API}/config")
+
     def drain(self) -> Plan[Json]:
         """Start nothing more; what runs ends, what comes in waits: how far that is."""
         return _ask("POST", f"{API}/drain")

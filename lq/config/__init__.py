@@ -60,6 +60,7 @@ from lq.scriptlets import Scriptlet
 from lq.wire import check_queue
 
 __all__ = [
+    "KINDS",
     "BreakerConfig",
     "Config",
     "Dispatch",
@@ -294,10 +295,11 @@ _FILES: tuple[KeyPath, ...] = (
     *(("dispatch", "ca_file"), ("secrets", "key_file")),
     *(("mail", "password_file"), ("mail", "ca_file"), ("otlp", "headers_file")),
 )
-_KINDS: Mapping[KeyPath, Kind] = {(name,): kind for name, kind in _TOP.items()} | {
+KINDS: Mapping[KeyPath, Kind] = {(name,): kind for name, kind in _TOP.items()} | {
     (table, name): kind for table, kinds in _TABLES.items() for name, kind in kinds.items()
 }
-_VARIABLES = {f"LQ_{'_'.join(path).upper()}": path for path in _KINDS}
+"""What each key accepts, those of queues, schedules, scriptlets and alerts aside."""
+_VARIABLES = {f"LQ_{'_'.join(path).upper()}": path for path in KINDS}
 _QUEUE_VARIABLE = re.compile(rf"LQ_QUEUES_([A-Z0-9_]+)_({'|'.join(_QUEUE).upper()})")
 _NOT_KEYS = {
     *("LQ_API_URL", "LQ_BASE_URL", "LQ_CONFIG", "LQ_ENCRYPTION_KEY"),
@@ -333,7 +335,7 @@ class _Settings:
 
     def __init__(self) -> None:
         self.values: dict[KeyPath, Any] = {}
-        self.origin = {".".join(path): "default" for path in _KINDS}
+        self.origin = {".".join(path): "default" for path in KINDS}
         self.queues: dict[str, None] = {}  # an ordered set: a table may be empty
         self.schedules: tuple[FileSchedule, ...] = ()
         self.scriptlets: Mapping[str, Scriptlet] = MappingProxyType({})
@@ -356,7 +358,7 @@ class _Settings:
         self.scriptlets = read_scriptlets(table.pop("scriptlets", {}), where, folder)
         self.alerts = read_alerts(table.pop("alerts", []), where)
         for path, value in _flat(table, refuse):
-            kind = _QUEUE.get(path[2]) if path[0] == "queues" else _KINDS.get(path)
+            kind = _QUEUE.get(path[2]) if path[0] == "queues" else KINDS.get(path)
             if kind is None:
                 raise refuse(path, f"unknown key{_suggestion(path)}")
             try:
@@ -374,7 +376,7 @@ class _Settings:
             if path is None:
                 _refuse_misspelt(name)
             elif text:
-                kind = _QUEUE[path[2]] if path[0] == "queues" else _KINDS[path]
+                kind = _QUEUE[path[2]] if path[0] == "queues" else KINDS[path]
                 try:
                     self.values[path] = kind.read(kind.from_text(text))
                 except ValueError as error:
@@ -496,7 +498,7 @@ def _suggestion(path: KeyPath) -> str:
         here |= {name: f"[[{name}]]" for name in ("schedules", "alerts")}
         here["scriptlets"] = "[scriptlets.NAME]"
     near = [here[other] for other in difflib.get_close_matches(name, here, 1)]
-    near = near or [_named(other) for other in _KINDS if other[-1] == name]
+    near = near or [_named(other) for other in KINDS if other[-1] == name]
     if near:
         return f", did you mean {' or '.join(near)}?"
     return f"; known are {', '.join(here.values())}"

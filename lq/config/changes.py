@@ -1,25 +1,19 @@
 """What a running daemon follows of a configuration that was read again, put in words.
 
-Owns: which settings those are, and how their values are shown. Values that may be credentials are
-never shown, only that they have changed.
+Owns: which settings those are. Values that may be credentials are never shown, only that they have
+changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import fields
 
-from lq.backoff import format_retry
 from lq.config import Config
-from lq.model import Rate, RetryPolicy, SettingChange
-from lq.rate import format_rate
-from lq.when import format_duration
-
-_HIDDEN: Final = frozenset({"headers", "env"})
-_NOT_SAID: Final = frozenset({"name", "where"})
+from lq.config.values import is_hidden, key_of, members, written
+from lq.model import SettingChange
 
 
 def followed(old: Config, new: Config) -> tuple[SettingChange, ...]:
@@ -33,7 +27,7 @@ def followed(old: Config, new: Config) -> tuple[SettingChange, ...]:
         change
         for table, before, after in tables
         for name in {**before, **after}
-        for change in _differences(f"{table}.{name}", before.get(name), after.get(name))
+        for change in _differences(table, name, before.get(name), after.get(name))
     )
 
 
@@ -41,8 +35,11 @@ def _named(rules: tuple[Any, ...]) -> Mapping[str, Any]:
     return {rule.name: rule for rule in rules}
 
 
-def _differences(path: str, old: Struct | None, new: Struct | None) -> Iterator[SettingChange]:
-    before, after = dict(_members(old)), dict(_members(new))
+def _differences(
+    table: str, name: str, old: Struct | None, new: Struct | None
+) -> Iterator[SettingChange]:
+    path = f"{table}.{name}"
+    before, after = dict(members(old)), dict(members(new))
     if old is None and not after:
         yield SettingChange(path, "added")
     elif new is None and not before:
@@ -52,38 +49,21 @@ def _differences(path: str, old: Struct | None, new: Struct | None) -> Iterator[
         if was == is_now:
             continue
         change = "added" if was is None else "removed" if is_now is None else "changed"
-        if member in _HIDDEN or (path.startswith("alerts.") and member == "target"):
-            was = is_now = None
-        key = f"{path}.{member.removesuffix('_ms').removesuffix('_s')}"
-        yield SettingChange(key, change, _text(member, was), _text(member, is_now))
-
-
-def _members(table: Struct | None) -> Iterator[tuple[str, Any]]:
-    """What a table sets beyond its defaults, tables in it opened."""
-    for field in fields(table) if table is not None else ():
-        value = getattr(table, field.name)
-        if isinstance(value, Struct) and not isinstance(value, Rate | RetryPolicy):
-            yield from _members(value)
-        elif value not in (None, field.default) and field.name not in _NOT_SAID and value != {}:
-            yield field.name, value
+        key = key_of(member)
+        shown = [
+            None if is_hidden(table, key, one) else _text(member, one) for one in (was, is_now)
+        ]
+        yield SettingChange(f"{path}.{key}", change, *shown)
 
 
 def _text(member: str, value: Any) -> str | None:
-    """A value as people write it in lq.toml."""
-    match value:
-        case None:
-            return None
-        case bool():
-            return "true" if value else "false"
-        case Rate():
-            return format_rate(value)
-        case RetryPolicy():
-            return format_retry(value)
-        case int() if member.endswith("_ms"):
-            return format_duration(value)
-        case tuple() | list() | frozenset():
-            return ", ".join(str(one) for one in value) or None
-        case str() if member == "target":
-            return value.partition("?")[0]  # a query may hold a credential
-        case _:
-            return str(value)
+    """A value in a sentence, None if there is none to show."""
+    if value is None:
+        return None
+    match written(member, value):
+        case bool(truth):
+            return "true" if truth else "false"
+        case list(words):
+            return ", ".join(words) or None
+        case other:
+            return str(other)

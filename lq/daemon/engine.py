@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from lq.clock import Clock
 from lq.config import Config, differences
 from lq.config.changes import followed
+from lq.config.inforce import following, in_force
 from lq.daemon import auth
 from lq.daemon.activity import Activities
 from lq.daemon.alerts import Alerts
@@ -80,6 +81,7 @@ from lq.model import (
     Token,
 )
 from lq.scriptlets import Registry
+from lq.settings import Settings
 from lq.when import forget_zones
 from lq.why import Why
 from lq.wire.redaction import RESPONSE
@@ -140,6 +142,7 @@ class Engine:
         self.max_batch = config.max_batch
         self.data_dir = config.data_dir
         self._config = config
+        self._for_restart: tuple[str, ...] = ()
         self._ring = ring
         self._store = store
         self._clock = clock
@@ -484,6 +487,11 @@ class Engine:
         return self._resolver.redactions(queue)
 
     @property
+    def settings(self) -> Settings:
+        """What is in force, as people look at it."""
+        return in_force(self._config, self._for_restart)
+
+    @property
     def on_time(self) -> bool:
         """Whether the scheduler's wheel turns; what else may ail a daemon, no restart cures."""
         return self._clock.monotonic() - self._scheduler.ticked_at <= _LATE_S
@@ -514,14 +522,8 @@ class Engine:
 
     async def _follow(self, config: Config) -> None:
         """Let what lq.toml says of queues and alerts now take effect."""
-        self._config = replace(
-            self._config,
-            queues=config.queues,
-            schedules=config.schedules,
-            scriptlets=config.scriptlets,
-            alerts=config.alerts,
-            origin=config.origin,
-        )
+        self._for_restart = differences(self._config, config)
+        self._config = following(self._config, config)
         self.alerts.follow(config.alerts)
         self._endpoints.follow(config.queues)
         await self.queues.follow(config.queues, config.origin)

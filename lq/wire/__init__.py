@@ -92,6 +92,7 @@ from lq.wire.encode_schedule import (
     encode_schedules,
     encode_times,
 )
+from lq.wire.encode_settings import encode_settings
 from lq.wire.encode_why import encode_why
 from lq.wire.endpoints import (
     EndpointCheck,
@@ -246,6 +247,7 @@ __all__ = [
     "encode_scriptlets",
     "encode_secrets",
     "encode_sent",
+    "encode_settings",
     "encode_times",
     "encode_token",
     "encode_tokens",

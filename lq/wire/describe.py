@@ -54,6 +54,7 @@ from lq.wire.encode_daemon import ANSWERS as DAEMON_ANSWERS
 from lq.wire.encode_finding import ANSWERS as FINDING_ANSWERS
 from lq.wire.encode_overview import ANSWERS as OVERVIEW_ANSWERS
 from lq.wire.encode_schedule import ANSWERS as SCHEDULE_ANSWERS
+from lq.wire.encode_settings import ANSWERS as SETTING_ANSWERS
 from lq.wire.encode_why import ANSWERS as WHY_ANSWERS
 from lq.wire.endpoints import ANSWERS as ENDPOINT_ANSWERS
 from lq.wire.endpoints import CHECK, ENDPOINTS_QUERY
@@ -581,5 +582,6 @@ ANSWERS: Final[Mapping[str, Any]] = {
     **BACKUP_ANSWERS,
     **LISTENING_ANSWERS,
     **ENDPOINT_ANSWERS,
+    **SETTING_ANSWERS,
 }
 """The records of all answers, by name."""

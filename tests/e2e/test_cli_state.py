@@ -50,3 +50,21 @@ def test_more_endpoints_than_asked_for_are_told_of(start: Start, endpoint: Endpo
     assert (done.stdout, done.stderr) == (
         f"{endpoint.url('/0')}\n", "2 more endpoints: see --limit\n"
     )  # fmt: skip
+
+
+def test_the_settings_in_force_are_shown(start: Start, endpoint: Endpoint) -> None:
+    lq = start('[queues.mail]\nheaders = { "x-team" = "canary" }\nrate = "10/s"')
+    text = lq.cli("config", "show").stdout
+    assert "canary" not in text
+    lines = text.splitlines()
+    assert "# headers is set, and not shown  # lq.toml:" in text
+    assert 'rate = "10/s"  # lq.toml:' in text
+    assert lines[lines.index("[dispatch]") + 1] == "concurrency = 64  # default"
+    assert "# ca_file is not set  # default" in lines
+    found = read(lq.cli("config", "show", "--json"))
+    assert found["file"] == str(lq.folder / "lq.toml")
+    assert {"history", "queues.mail"} <= {table["name"] for table in found["tables"]}
+    changed = read(lq.cli("config", "show", "--changed", "--json"))
+    assert "history" not in {table["name"] for table in changed["tables"]}
+    assert "default" not in {s["origin"] for table in changed["tables"] for s in table["settings"]}
+    assert "Show all settings" in lq.cli("config").stdout

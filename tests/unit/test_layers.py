@@ -31,7 +31,7 @@ LAYERS = (
     ),
     (
         *("lq.scriptlets", "lq.batch", "lq.event", "lq.overview", "lq.activity", "lq.backups"),
-        *("lq.listening", "lq.endpoint"),
+        *("lq.listening", "lq.endpoint", "lq.settings"),
     ),
     ("lq.firing", "lq.alerts"),
     ("lq.wire",),
@@ -54,7 +54,7 @@ LAYERS = (
     ("lq.client", "lq.render"),
     (
         *("lq.render_schedules", "lq.render_events", "lq.render_top", "lq.render_failures"),
-        *("lq.render_listen", "lq.render_endpoints", "lq.sdk"),
+        *("lq.render_listen", "lq.render_endpoints", "lq.render_settings", "lq.sdk"),
     ),
     ("lq.daemon.store", "lq.daemon.targets", "lq.daemon.endpoints", "lq.daemon.auth"),
     ("lq.daemon.sessions",),
@@ -102,6 +102,7 @@ FORBIDDEN = (
     ("lq.daemon", "lq.render_failures", "the daemon draws no tables"),
     ("lq.daemon", "lq.render_listen", "the daemon draws no tables"),
     ("lq.daemon", "lq.render_endpoints", "the daemon draws no tables"),
+    ("lq.daemon", "lq.render_settings", "the daemon draws no tables"),
     ("lq.sdk", "lq.daemon", "handlers run without the daemon"),
     ("lq.sdk", "aiosqlite", "handlers run without the daemon"),
 )

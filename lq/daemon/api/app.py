@@ -42,6 +42,7 @@ from lq.daemon.api import (
     queues,
     schedules,
     scriptlets,
+    settings,
     system,
     tokens,
 )
@@ -80,7 +81,7 @@ ROUTES: Final = openapi.describing(
         *(*callbacks.ROUTES, *scriptlets.ROUTES, *alerts.ROUTES),
         *listeners.ROUTES,
         *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES, *checkup.ROUTES, *events.ROUTES),
-        *(*activity.ROUTES, *metrics.ROUTES, *endpoints.ROUTES),
+        *(*activity.ROUTES, *metrics.ROUTES, *endpoints.ROUTES, *settings.ROUTES),
         *backup.ROUTES,
         *panel.ROUTES,
     ),
