@@ -1,4 +1,7 @@
-"""The nouns of a check-up: what a daemon can tell of itself that nobody sees from outside."""
+"""The nouns of a check-up: what a daemon can tell of itself that nobody sees from outside.
+
+Owns when a disk is short of room, which the daemon and the doctor say alike.
+"""
 
 from __future__ import annotations
 
@@ -39,3 +42,19 @@ class Checkup(Struct, frozen=True, kw_only=True):
     targets_left_out: int = 0
     public_url: str | None = None
     public_fault: str | None = None
+
+
+_LITTLE_SHARE = 0.1
+
+
+def is_short(free: int, total: int, database: int) -> bool:
+    """Whether a disk has too little room left for a database of this size. Units: bytes."""
+    return free < _LITTLE_SHARE * total and free < 2 * database + (1 << 30)
+
+
+def size_text(number: int) -> str:
+    """A number of bytes for people."""
+    for unit, power in (("GiB", 30), ("MiB", 20)):
+        if number >= 1 << power:
+            return f"{number / (1 << power):.1f} {unit}"
+    return f"{number >> 10} KiB"

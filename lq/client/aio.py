@@ -140,6 +140,7 @@ class AsyncClient:
     endpoints = _verb(Verbs.endpoints)
     check_endpoint = _verb(Verbs.check_endpoint)
     config = _verb(Verbs.config)
+    attention = _verb(Verbs.attention)
     drain = _verb(Verbs.drain)
     drained = _verb(Verbs.drained)
     end_drain = _verb(Verbs.end_drain)

@@ -466,6 +466,10 @@ class Verbs:
         """Show the settings in force: the `file` they are from, and `tables` of them."""
         return _ask("GET", f"{API}/config")
 
+    def attention(self) -> Plan[list[Json]]:
+        """List what needs a person now, the worst first: of each `kind`, `level` and `text`."""
+        return _ask_list(f"{API}/attention")
+
     def drain(self) -> Plan[Json]:
         """Start nothing more; what runs ends, what comes in waits: how far that is."""
         return _ask("POST", f"{API}/drain")

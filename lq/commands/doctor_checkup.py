@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from shlex import quote
 
+from lq.checkup import is_short, size_text
 from lq.client import ApiError, Client, Json, Unreachable
 from lq.commands.finding import Finding
 
 _MUCH_WAL = 256 << 20
-_LITTLE_SHARE = 0.1
 _LAG_WARNING_MS, _LAG_WRONG_MS = 250, 1000
 _FILES_SHARE = 0.8
 
@@ -46,17 +46,16 @@ def _database(database: Json) -> Iterator[Finding]:
         cure = "Stop lq, keep the file, and restore a backup: `lq restore FILE`."
         yield Finding("database", f"it is damaged: {fault}", cure)
     else:
-        yield Finding("database", f"{_size(database['size'])}, {how}")
+        yield Finding("database", f"{size_text(database['size'])}, {how}")
     if database["walSize"] > max(_MUCH_WAL, database["size"]):
-        text = f"its log has grown to {_size(database['walSize'])}"
+        text = f"its log has grown to {size_text(database['walSize'])}"
         yield Finding("database", text, "Something reads it for very long; end that.", warning=True)
 
 
 def _disk(disk: Json, database: Json) -> Iterator[Finding]:
     free, total = disk["free"], disk["total"]
-    short = free < _LITTLE_SHARE * total and free < 2 * database["size"] + (1 << 30)
-    if short:
-        text = f"only {_size(free)} of {_size(total)} are free where lq keeps its data"
+    if is_short(free, total, database["size"]):
+        text = f"only {size_text(free)} of {size_text(total)} are free where lq keeps its data"
         yield Finding("disk", text, "Make room, or keep history for a shorter time.", warning=True)
 
 
@@ -121,10 +120,3 @@ def _cure(fault: str, *, validated: bool) -> str:
             ' or set validate = "none" for it.'
         )
     return "See what its server's log says."
-
-
-def _size(number: int) -> str:
-    for unit, power in (("GiB", 30), ("MiB", 20)):
-        if number >= 1 << power:
-            return f"{number / (1 << power):.1f} {unit}"
-    return f"{number >> 10} KiB"

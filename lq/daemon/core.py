@@ -24,6 +24,7 @@ from lq.clock import Clock
 from lq.config import Config
 from lq.daemon.activity import Activities
 from lq.daemon.alerts import Alerts
+from lq.daemon.attention import Attention
 from lq.daemon.breaker import Breakers
 from lq.daemon.callbacks import Callbacks
 from lq.daemon.checkup import Examiner, Get
@@ -188,6 +189,9 @@ async def at_work(
     survey = Survey(
         store=store, clock=clock, resolver=resolver, endpoints=admission, breakers=breakers
     )
+    attention = Attention(
+        config=config, store=store, clock=clock, lanes=lanes, resolver=resolver, survey=survey
+    )
     examiner = Examiner(
         config=config,
         store=store,
@@ -236,6 +240,7 @@ async def at_work(
         draining=draining,
         examiner=examiner,
         survey=survey,
+        attention=attention,
         scraper=scraper,
         scriptlets=scriptlets,
         local=local or ScriptletTarget(scriptlets.find, store.put_process),

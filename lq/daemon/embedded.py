@@ -129,6 +129,9 @@ class KnownHandlers:
     def entries(self, named: Iterable[Named]) -> list[Endpoint]:
         raise _no_endpoints()
 
+    def held(self, spared: Callable[[str], bool]) -> list[Endpoint]:
+        return []
+
     def counts(self) -> Mapping[str, int]:
         return {}
 

@@ -197,6 +197,17 @@ class Endpoints:
         names = dict.fromkeys((*self._known, *self._exempt, *users))
         return [self._entry(name, users.get(name, []), tick, now) for name in names]
 
+    def held(self, spared: Callable[[str], bool]) -> list[Endpoint]:
+        """Those that must not be called now, as far as is known, or whose URL is `spared`."""
+        tick, now = self._clock.monotonic() * 1000, self._clock.now()
+        names = {
+            name: None
+            for kept in (self._known, self._exempt)
+            for name, known in kept.items()
+            if (kept is self._known and known.fault) or name[0] in self._slowed or spared(name[0])
+        }
+        return [self._entry(name, [], tick, now) for name in names]
+
     def counts(self) -> Mapping[str, int]:
         """How many endpoints there are by what is known of them."""
         known = [one for one in self._known.values() if one.checked_until is not None]

@@ -25,6 +25,7 @@ from lq.config.inforce import following, in_force
 from lq.daemon import auth
 from lq.daemon.activity import Activities
 from lq.daemon.alerts import Alerts
+from lq.daemon.attention import Attention
 from lq.daemon.backup import Backups
 from lq.daemon.batches import Batches
 from lq.daemon.breaker import Breakers
@@ -133,6 +134,7 @@ class Engine:
         draining: Draining,
         examiner: Examiner,
         survey: Survey,
+        attention: Attention,
         scraper: Scraper,
         load_config: Callable[[], Config],
         prepare: Callable[[Config], Callable[[], None]],
@@ -167,6 +169,8 @@ class Engine:
         self.draining = draining
         self.examiner = examiner
         self.survey = survey
+        self.attention = attention
+        attention.trouble = overviews.trouble
         self.scraper = scraper
         scraper.well = lambda: (self.health().live, self.health().ready)
         self.schedules = Schedules(

@@ -64,6 +64,20 @@ class Survey:
                 found.append(self._with_breaker(replace(entry, queues=queues)))
         return sorted(found, key=_place)
 
+    def held(self, patterns: Sequence[str]) -> list[Endpoint]:
+        """Those that something holds, of which jobs of such queues met; no URL is looked up."""
+        tick = self._clock.monotonic() * 1000
+
+        def spared(url: str) -> bool:
+            return self._breakers.look(url, tick) is not None
+
+        found = []
+        for entry in self._endpoints.held(spared):
+            queues = tuple(name for name in entry.queues if _meant(name, patterns, None))
+            if queues or not patterns:
+                found.append(self._with_breaker(replace(entry, queues=queues)))
+        return sorted(found, key=_place)
+
     async def check(self, url: str, queue: str | None) -> Endpoint:
         """Ask an endpoint now, with each set of headers that it is known with (in a queue).
 

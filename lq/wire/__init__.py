@@ -66,6 +66,7 @@ from lq.wire.encode import (
     encode_queue,
     encode_queues,
 )
+from lq.wire.encode_attention import encode_attention
 from lq.wire.encode_batch import encode_batch
 from lq.wire.encode_checkup import encode_checkup
 from lq.wire.encode_daemon import (
@@ -207,6 +208,7 @@ __all__ = [
     "encode_alerts",
     "encode_answered",
     "encode_attempts",
+    "encode_attention",
     "encode_backup",
     "encode_backup_part",
     "encode_batch",

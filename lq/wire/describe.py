@@ -48,6 +48,7 @@ from lq.wire.decode_schedule import (
     TIMES_QUERY,
 )
 from lq.wire.encode import ANSWERS as ITEM_ANSWERS
+from lq.wire.encode_attention import ANSWERS as ATTENTION_ANSWERS
 from lq.wire.encode_batch import ANSWERS as BATCH_ANSWERS
 from lq.wire.encode_checkup import ANSWERS as CHECKUP_ANSWERS
 from lq.wire.encode_daemon import ANSWERS as DAEMON_ANSWERS
@@ -582,6 +583,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
     **BACKUP_ANSWERS,
     **LISTENING_ANSWERS,
     **ENDPOINT_ANSWERS,
+    **ATTENTION_ANSWERS,
     **SETTING_ANSWERS,
 }
 """The records of all answers, by name."""

@@ -31,7 +31,7 @@ LAYERS = (
     ),
     (
         *("lq.scriptlets", "lq.batch", "lq.event", "lq.overview", "lq.activity", "lq.backups"),
-        *("lq.listening", "lq.endpoint", "lq.settings"),
+        *("lq.listening", "lq.endpoint", "lq.settings", "lq.attention"),
     ),
     ("lq.firing", "lq.alerts"),
     ("lq.wire",),
@@ -70,7 +70,10 @@ LAYERS = (
         "lq.daemon.draining",
         "lq.daemon.survey",
     ),
-    ("lq.daemon.checkup", "lq.daemon.batches", "lq.daemon.backup", "lq.daemon.holding"),
+    (
+        *("lq.daemon.checkup", "lq.daemon.batches", "lq.daemon.backup", "lq.daemon.holding"),
+        "lq.daemon.attention",
+    ),
     ("lq.daemon.bulk", "lq.daemon.scraping"),
     ("lq.daemon.engine", "lq.daemon.restore"),
     ("lq.daemon.core",),

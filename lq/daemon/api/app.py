@@ -26,6 +26,7 @@ from lq.config import Limits, Network
 from lq.daemon.api import (
     activity,
     alerts,
+    attention,
     backup,
     batch,
     callbacks,
@@ -81,7 +82,13 @@ ROUTES: Final = openapi.describing(
         *(*callbacks.ROUTES, *scriptlets.ROUTES, *alerts.ROUTES),
         *listeners.ROUTES,
         *(*tokens.ROUTES, *system.ROUTES, *draining.ROUTES, *checkup.ROUTES, *events.ROUTES),
-        *(*activity.ROUTES, *metrics.ROUTES, *endpoints.ROUTES, *settings.ROUTES),
+        *(
+            *activity.ROUTES,
+            *metrics.ROUTES,
+            *endpoints.ROUTES,
+            *settings.ROUTES,
+            *attention.ROUTES,
+        ),
         *backup.ROUTES,
         *panel.ROUTES,
     ),

@@ -24,6 +24,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from lq.activity import Tally
 from lq.alerts import Line, Notice, Standing, Watch
+from lq.attention import Troubled
 from lq.backups import Hold
 from lq.batch import Batched, NewBatch
 from lq.finding import Failure, FailureFilter, Step
@@ -431,6 +432,12 @@ class Store(Protocol):
 
         Shape: with the beginning of each; those in which nothing happened may be left out. Of one
         queue, or together of those that one of the patterns means, or of all.
+        """
+
+    async def troubled(self, patterns: Sequence[str], limit: int) -> list[Troubled]:
+        """Schedules that lq itself has paused, or whose last jobs have failed, of such queues.
+
+        Shape: of the first 5,000 schedules; what was cancelled or skipped is no verdict.
         """
 
     async def next_schedule(self) -> int | None:

@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lq.activity import Tally
 from lq.alerts import Notice, Watch
+from lq.attention import Troubled
 from lq.backups import Hold
 from lq.batch import Batched, NewBatch
 from lq.daemon.store import (
@@ -32,6 +33,7 @@ from lq.daemon.store import (
     activity,
     alerts,
     answers,
+    attention,
     backup,
     batching,
     bulk,
@@ -302,6 +304,9 @@ class SqliteStore:
         return await self._ask(
             activity.find, slot_ms, first_at, end_at, queue=queue, patterns=patterns
         )
+
+    async def troubled(self, patterns: Sequence[str], limit: int) -> list[Troubled]:
+        return await self._ask(attention.troubled, patterns, limit)
 
     async def next_schedule(self) -> int | None:
         return await self._ask(schedules.next_due)
