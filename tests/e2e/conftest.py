@@ -11,8 +11,11 @@ import pytest
 
 from lq.signature import new_secret
 
+from .browser import chromium, visit, visitor
 from .endpoint import Endpoint
 from .process import Daemon
+
+__all__ = ["chromium", "endpoint", "lq", "start", "visit", "visitor"]
 
 
 class Start(Protocol):
