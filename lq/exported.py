@@ -60,10 +60,10 @@ class Document(Struct):
 
 
 def queue_entry(shown: Json) -> Json:
-    """A queue as the API shows it; what lq.toml sets belongs to that."""
-    fixed = shown.get("setBy", {})
+    """A queue as the API shows it; what lq.toml sets, or nobody, is no setting of its own."""
+    left = {*shown.get("setBy", {}), *shown.get("defaults", ())}
     entry = {
-        name: shown[wire] for name, wire in QUEUE.items() if wire in shown and name not in fixed
+        name: shown[wire] for name, wire in QUEUE.items() if wire in shown and name not in left
     }
     if not entry.get("paused"):
         entry.pop("paused", None)

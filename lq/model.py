@@ -510,8 +510,8 @@ class Queue(Struct, frozen=True, kw_only=True):
     """A queue as stored: its own settings, its pause, its counts.
 
     Shape: `next_due_at` is the due time of its first waiting job, past or future. `paced_until` is
-    when its rate has recovered from what was started last. `set_by` says of settings where the
-    configuration sets them.
+    when its rate has recovered from what was started last. `defaults` are those settings in force
+    that nobody made for this queue. `set_by` says of settings where the configuration sets them.
     """
 
     name: str
@@ -524,6 +524,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     next_due_at: int | None = None
     paced_until: int | None = None
     set_by: Mapping[str, str] = MappingProxyType({})
+    defaults: tuple[str, ...] = ()
 
 
 class Misfire(StrEnum):

@@ -138,13 +138,20 @@ class Resolver:
         configured = self._config.queues.get(queue.name)
         settings = queue.settings if configured is None else _merged(queue.settings, configured)
         default = self._config.dispatch
+        own = settings
         settings = replace(
             settings,
             concurrency=1 if settings.fifo else settings.concurrency or default.queue_concurrency,
             timeout_ms=settings.timeout_ms or default.timeout_ms,
             retry=settings.retry or RetryPolicy(self._config.retry.retries),
         )
-        return replace(queue, settings=settings, set_by=self._set_by(queue.name))
+        defaults = tuple(
+            member.removesuffix("_ms")
+            for member in ("concurrency", "retry", "timeout_ms")
+            if getattr(own, member) is None
+        )
+        set_by = self._set_by(queue.name)
+        return replace(queue, settings=settings, set_by=set_by, defaults=defaults)
 
     def push(self, push: Push, now: int) -> NewJob:
         """The job of a push. Raises: ValidationError, TargetNotAllowed."""

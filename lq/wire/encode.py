@@ -99,7 +99,8 @@ class _Attempt(Struct, kw_only=True, omit_defaults=True, rename="camel"):
 class _Queue(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     """A queue; `retry` counts items, so the setting of that name is `retryPolicy` here.
 
-    Shape: `set_by` says of settings that lq.toml or a variable fixes where that is.
+    Shape: `set_by` says of settings that lq.toml or a variable fixes where that is; `defaults` are
+    those that nobody made for this queue.
     """
 
     name: str
@@ -125,6 +126,7 @@ class _Queue(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     timeout: str | None = None
     redact: tuple[str, ...] | None = None
     set_by: Mapping[str, str] | None = None
+    defaults: tuple[str, ...] = ()
 
 
 class _Items(Struct, omit_defaults=True):
@@ -386,4 +388,5 @@ def _queue(queue: Queue) -> _Queue:
         timeout=None if settings.timeout_ms is None else format_duration(settings.timeout_ms),
         redact=settings.redact or None,
         set_by=queue.set_by or None,
+        defaults=queue.defaults,
     )

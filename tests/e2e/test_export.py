@@ -149,6 +149,19 @@ def test_a_value_that_the_daemon_refuses(lq: Daemon) -> None:
     assert "concurrency" in done.stderr
 
 
+def test_what_nobody_set_is_left_to_the_other_daemon(start: Start) -> None:
+    lq = start()
+    lq.client.pause("q")
+    text = exported(lq)
+    assert not {"concurrency", "retry", "timeout"} & {
+        line.split(" ")[0] for line in text.split("\n")
+    }
+    other = start("[dispatch]\nqueue_concurrency = 3", name="other")
+    applied(other, text)
+    assert other.client.queue("q")["concurrency"] == 3
+    assert "concurrency" in other.client.queue("q")["defaults"]
+
+
 def test_what_lq_toml_sets_is_left_to_it(start: Start) -> None:
     lq = start('[queues.mail]\nconcurrency = 2\ntarget = "https://example.com/"')
     text = exported(lq)

@@ -21,7 +21,7 @@ from lq.daemon.api.app import Api, Visitor
 from lq.daemon.api.body import read_body
 from lq.daemon.api.call import Reply
 from lq.daemon.engine import Engine
-from lq.daemon.panel import overview
+from lq.daemon.panel import endpoints, overview, queues, settings, unfinished
 from lq.daemon.panel.assets import Assets
 from lq.daemon.panel.guard import (
     HEADERS,
@@ -40,7 +40,13 @@ from lq.errors import MethodNotAllowed, NotFound, RequestError, Unauthorized
 log = logging.getLogger(__name__)
 
 LOGOUT: Final = "/logout"
-PAGES: Final[tuple[Page, ...]] = (*overview.PAGES,)
+PAGES: Final[tuple[Page, ...]] = (
+    *overview.PAGES,
+    *queues.PAGES,
+    *unfinished.PAGES,
+    *endpoints.PAGES,
+    *settings.PAGES,
+)
 
 _STATIC: Final = re.compile(r"/static/([0-9a-f]{12})/([A-Za-z0-9._/-]+)")
 _OTHERS: Final = re.compile(r"/(?:api|metrics|healthz|readyz|openapi\.json)(?:/|$)")

@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from lq.daemon.api.call import Reply
+from lq.daemon.panel.pages import with_query
 from lq.daemon.panel.routes import Page
-from lq.daemon.panel.visit import Visit
+from lq.daemon.panel.visit import Visit, quoted
+from lq.errors import ValidationError
 
 _RUNS: Final = 8
 _SUMS: Final = ("pending", "retry", "running", "failures", "outRate")
+_SPAN: Final = "hour"
 
 
 async def show(visit: Visit) -> Reply:
     overview = await visit.get("/overview", {"limit": _RUNS})
-    queues = overview["queues"]
-    total = {name: sum(one.get(name, 0) for one in queues) for name in _SUMS}
-    return visit.page("overview.html", overview=overview, total=total)
+    try:
+        activity = await visit.get("/activity", {"span": visit.fields.get("span", _SPAN)})
+    except ValidationError:  # a link of somebody's own making
+        activity = await visit.get("/activity", {"span": _SPAN})
+    concerns = await visit.get("/attention")
+    return visit.page(
+        "overview.html",
+        overview=overview,
+        total={name: sum(q.get(name, 0) for q in overview["queues"]) for name in _SUMS},
+        concerns=[(concern, *_where(concern)) for concern in concerns],
+        activity=activity,
+    )
+
+
+def _where(concern: dict[str, Any]) -> tuple[str, str]:
+    """Where a concern is dealt with, and what that place is called."""
+    kind = concern["kind"]
+    if "schedule" in concern:
+        return quoted("schedules", concern["schedule"]), "Schedule"
+    if "fingerprint" in concern:
+        return with_query("/history", {"fingerprint": concern["fingerprint"]}), "Items"
+    if "url" in concern:
+        return "/endpoints", "Endpoints"
+    if "queue" in concern:
+        return quoted("queues", concern["queue"]), "Queue"
+    return ("/settings", "Settings") if kind == "disk" else ("", "")
 
 
 async def events(visit: Visit) -> Reply:

@@ -104,8 +104,9 @@ def segment(name: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """A message as a sentence of its own."""
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
+    """A message as a sentence of its own. Shape: what begins with an address keeps its letter."""
+    first = text[:1] if "://" in text.partition(" ")[0] else text[:1].upper()
+    return f"{first}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def with_query(path: str, fields: Mapping[str, object], **more: object) -> str:
