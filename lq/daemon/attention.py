@@ -67,10 +67,10 @@ class Attention:
         found += await self._schedules(patterns)
         found += _endpoints(self._survey.held(patterns))
         shown = [queue for queue in queues if _meant(queue.name, patterns)]
-        found += islice(_paused(shown), MOST)
+        now = self._clock.now()
+        found += islice(_paused(shown, now), MOST)
         if not self._at_rest:
-            now = self._clock.now()
-            found += [*_late(shown, now)][:MOST]
+            found += _late(shown, now)[:MOST]
         found += await self._failures(patterns)
         return sorted(found, key=_place)
 
@@ -190,15 +190,17 @@ def _held(one: Endpoint) -> Iterator[tuple[ConcernKind, Level, str, int | None]]
         yield ConcernKind.SLOWED, Level.INFO, one.slowed.reason, None
 
 
-def _paused(queues: Sequence[Queue]) -> Iterator[Concern]:
+def _paused(queues: Sequence[Queue], now: int) -> Iterator[Concern]:
     for queue in queues:
         waiting = queue.counts.pending + queue.counts.retry
         if queue.paused and waiting:
-            why = f" ({queue.pause_reason})" if queue.pause_reason else ""
+            until, why = "", f" ({queue.pause_reason})" if queue.pause_reason else ""
+            if queue.paused_until is not None:
+                until = f" for {_span(max(queue.paused_until - now, 1000))} more"
             yield Concern(
                 kind=ConcernKind.QUEUE_PAUSED,
                 level=Level.WARN,
-                text=_clipped(f"Queue {queue.name} is paused{why}, and {_items(waiting)}"),
+                text=_clipped(f"Queue {queue.name} is paused{until}{why}, and {_items(waiting)}"),
                 queue=queue.name,
                 number=waiting,
             )

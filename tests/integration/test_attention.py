@@ -202,6 +202,9 @@ async def test_a_paused_queue_in_which_items_wait(home: Home) -> None:
                 "text": "Queue mail is paused (moving house), and 1 item waits",
             }
         ]  # fmt: skip
+        await daemon.engine.queues.edit("mail", QueueEdit(paused_until=home.clock.now() + HOUR))
+        [one] = await told(owner)
+        assert one["text"] == "Queue mail is paused for 1h more (moving house), and 1 item waits"
         await daemon.engine.queues.edit("mail", QueueEdit(paused=False))
         await home.handler.next()
 
