@@ -22,6 +22,7 @@ from lq.model import Outcome, OutcomeKind
 _MOST_BREAKERS = 10_000
 _RAMPED_UP = 64
 _TURN_MS = 250
+_KEEPS_FAILING = " keeps failing "
 _NO_CONNECTION = frozenset({"connect_error", "dns_error", "tls_error"})
 
 
@@ -143,6 +144,10 @@ class Breakers:
             if breaker := self._known.get(name):
                 breaker.until = 0.0
 
+    def beginnings(self, target: str) -> tuple[str, ...]:
+        """How the reasons begin for which a target's breakers hold its jobs."""
+        return tuple(f"{name}{_KEEPS_FAILING}" for name in _names(target))
+
     def open(self, tick: float) -> list[tuple[str, Spared]]:
         """The servers and endpoints that are held now, with until when and why."""
         found = [(name, breaker.spared(tick)) for name, breaker in self._known.items()]
@@ -181,7 +186,7 @@ class Breakers:
             return None
         # Nothing of what it answered: that may be for the eyes of one queue alone.
         error = outcome.error if outcome.status is None else f"status {outcome.status}"
-        breaker.reason = f"{name} keeps failing ({error})"
+        breaker.reason = f"{name}{_KEEPS_FAILING}({error})"
         breaker.hold_ms = min(breaker.hold_ms * 2 or self._hold_ms, self._most_ms)
         breaker.until = tick + breaker.hold_ms
         first, breaker.room = breaker.room is None, 1

@@ -187,7 +187,12 @@ async def at_work(
         dispatcher=dispatcher,
     )
     survey = Survey(
-        store=store, clock=clock, resolver=resolver, endpoints=admission, breakers=breakers
+        store=store,
+        clock=clock,
+        resolver=resolver,
+        endpoints=admission,
+        breakers=breakers,
+        lanes=lanes,
     )
     attention = Attention(
         config=config, store=store, clock=clock, lanes=lanes, resolver=resolver, survey=survey

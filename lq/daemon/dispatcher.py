@@ -47,6 +47,9 @@ from lq.when import format_duration
 
 log = logging.getLogger(__name__)
 
+ASKED_TO_WAIT = "the target answered "
+"""How the reason begins for which a target that has sent Retry-After holds its jobs."""
+
 _STORE_RETRY_MS = 500
 _SHORTAGE_MS = 1000
 _UNREACHABLE_MS = 30_000
@@ -479,7 +482,7 @@ class Dispatcher:
         if diverted:  # it says nothing of the target
             return decide(run, outcome, now, self._curve, self._chance)
         if outcome.retry_after_ms and outcome.status in {429, 503}:
-            reason = f"the target answered {outcome.status} and asked to wait"
+            reason = f"{ASKED_TO_WAIT}{outcome.status} and asked to wait"
             self._endpoints.slow_down(run.job.target, outcome.retry_after_ms, reason)
         if await self._endpoints.misunderstood(run.job, secret, outcome):
             return decide_misunderstood(run, outcome, now, self._curve, self._chance)

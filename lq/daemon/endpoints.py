@@ -38,7 +38,8 @@ _UNAUTHENTICATED = frozenset({401, 403})
 _SHORTAGE_HOLD_MS = 1_000
 _BUSY = frozenset({429, 503})  # whoever says so has not looked at a signature
 _URLS = ("http:", "https:")
-_NOT_VALIDATED = "endpoint not validated: "
+NOT_VALIDATED = "endpoint not validated: "
+"""How the reason begins for which an endpoint that has not proved itself holds its jobs."""
 
 
 Probe = Callable[[str, Mapping[str, str], int], Awaitable[HeadAnswer]]
@@ -323,7 +324,7 @@ class Endpoints:
             queues=tuple(dict.fromkeys(queues))[:_MOST_NAMES],
             named_by=tuple(dict.fromkeys(one.by for one in users))[:_MOST_NAMES],
             checked_at=shown.checked_at if shown else None,
-            fault=shown.fault.removeprefix(_NOT_VALIDATED) if shown and shown.fault else None,
+            fault=shown.fault.removeprefix(NOT_VALIDATED) if shown and shown.fault else None,
             slowed=Wait(slowed.until, slowed.reason) if slowed else None,
         )
         by_item = exempt is not None or any(not one.validate for one in users)
@@ -412,7 +413,7 @@ class Endpoints:
         hold_ms = min(_FIRST_HOLD_MS << min(endpoint.failures, 10), _MOST_HOLD_MS)
         endpoint.failures += 1
         endpoint.checked_until = tick + hold_ms
-        endpoint.fault = f"{_NOT_VALIDATED}{fault}"
+        endpoint.fault = f"{NOT_VALIDATED}{fault}"
         endpoint.valid_since = None
         endpoint.invalid_since = endpoint.invalid_since or now
 

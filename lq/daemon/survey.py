@@ -10,8 +10,9 @@ and of its queues and names those alone.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Final
@@ -20,15 +21,20 @@ from msgspec.structs import replace
 
 from lq.clock import Clock
 from lq.daemon.breaker import Breakers
-from lq.daemon.dispatcher import Admission
+from lq.daemon.dispatcher import ASKED_TO_WAIT, Admission
+from lq.daemon.endpoints import NOT_VALIDATED
+from lq.daemon.lanes import Lanes
 from lq.daemon.resolve import Resolver
 from lq.daemon.store import Store
 from lq.endpoint import Endpoint, EndpointState, Named, Wait
-from lq.errors import RequestError, ValidationError
+from lq.errors import RequestError, StorageFull, Unavailable, ValidationError
 from lq.model import ScheduleFilter
 from lq.scriptlets import name_of
 
+log = logging.getLogger(__name__)
+
 _MOST_SCHEDULES: Final = 1000
+_AT_ONCE: Final = 250
 _MOST_VARIANTS: Final = 8
 _ORDER: Final = {state: place for place, state in enumerate(EndpointState)}
 
@@ -44,12 +50,14 @@ class Survey:
         resolver: Resolver,
         endpoints: Admission,
         breakers: Breakers,
+        lanes: Lanes,
     ) -> None:
         self._store = store
         self._clock = clock
         self._resolver = resolver
         self._endpoints = endpoints
         self._breakers = breakers
+        self._lanes = lanes
 
     async def all(self, patterns: Sequence[str] = (), queue: str | None = None) -> list[Endpoint]:
         """All endpoints of queues of these patterns, none for all; what needs a look comes first.
@@ -81,7 +89,8 @@ class Survey:
     async def check(self, url: str, queue: str | None) -> Endpoint:
         """Ask an endpoint now, with each set of headers that it is known with (in a queue).
 
-        What has held its jobs back, a breaker or its own Retry-After, is forgotten. Shape: the
+        What has held its jobs back, a breaker or its own Retry-After, is forgotten, and they go on
+        at once if it proves itself. Shape: the
         worst of what comes of it. Raises: ValidationError, TargetNotAllowed, Unavailable.
         """
         if name_of(url) is not None:
@@ -103,7 +112,23 @@ class Survey:
         entries = self._endpoints.entries(await self.named())
         names = {tuple(sorted(headers)) for headers, _ in asked}
         found = [one for one in entries if one.url == url and one.headers in names]
+        if any(one.state is not EndpointState.INVALID for one in found):
+            await self._let_go(url, {name for one in found for name in one.queues})
         return min(map(self._with_breaker, found), key=_place)
+
+    async def _let_go(self, url: str, queues: Set[str]) -> None:
+        """Have jobs go on at once that this endpoint has held; of very many, the first."""
+        reasons = (NOT_VALIDATED, ASKED_TO_WAIT, *self._breakers.beginnings(url))
+        try:
+            for queue in queues:
+                held = await self._store.held_jobs(queue, url, reasons, self._clock.now())
+                for first in range(0, len(held), _AT_ONCE):
+                    part = held[first : first + _AT_ONCE]
+                    await self._store.free_jobs(part, self._clock.now())
+                self._lanes.called(queue)  # or it would look at a handful now and then
+                self._lanes.expect(queue, self._clock.now(), self._clock.now())
+        except (StorageFull, Unavailable) as error:
+            log.warning("jobs for %s wait until their hold ends: %s", url, error.message)
 
     async def named(self) -> list[Named]:
         """The endpoints that queues and the first schedules name, by name of queue, then key."""

@@ -12,7 +12,7 @@ from lq.config import BreakerConfig, Validate
 from lq.daemon.embedded import Embedded
 from lq.daemon.main import Daemon
 from lq.errors import Unavailable
-from lq.model import QueueEdit, QueueSettings, RetryPolicy, Scope, State
+from lq.model import ById, QueueEdit, QueueSettings, RetryPolicy, Scope, State
 from lq.when import format_instant
 from tests.clock import FakeClock
 from tests.integration.api.given import token
@@ -162,6 +162,53 @@ async def test_a_check_finds_what_has_changed(daemon: Daemon, home: Home) -> Non
     await peer.close()
 
 
+async def test_held_items_go_at_once_when_a_check_finds_it_good(home: Home) -> None:
+    """No time passes: those that were held, those behind them, and a fifo queue in its order."""
+    home.handler.on_head("/", answers(404), answers(404), home.handler.signs)
+    queues = {"fifo": QueueSettings(fifo=True)}
+    async with home.daemon(queues=queues) as daemon:
+        peer, url = owner_of(home), home.handler.url("/")
+        jobs = [await held(daemon, home, "/", queue=queue) for queue in ("q", "fifo")]
+        more = [(await daemon.engine.push(home.push("/"))).job.id for _ in range(60)]
+        later = (await daemon.engine.push(home.push("/", delay_ms=HOUR))).job
+        behind = (await daemon.engine.push(home.push("/", queue="fifo"))).job
+        assert (await checked(peer, url=url)).json["state"] == "invalid"
+        assert home.handler.calls == []
+        assert (await checked(peer, url=url)).json["state"] == "validated"
+        for job_id in (*jobs, *more, behind.id):
+            await reaches(daemon, job_id, State.COMPLETED)
+        fifo = [call.job_id for call in home.handler.calls if call.headers["x-lq-queue"] == "fifo"]
+        assert fifo == [jobs[1], behind.id]
+        kept = await daemon.engine.get(ById(later.id))
+        assert (kept.state, kept.due_at) == (State.PENDING, later.due_at)
+        await peer.close()
+
+
+async def test_what_another_endpoint_or_a_retry_waits_for_stays(
+    home: Home, clock: FakeClock
+) -> None:
+    home.handler.on_head("/bad", answers(404))
+    home.handler.on_head("/worse", answers(404))
+    home.handler.on("/", answers(500))
+    async with home.daemon() as daemon:
+        peer = owner_of(home)
+        with daemon.events.subscribe() as events:
+            retried = (await daemon.engine.push(home.push("/"))).job
+            await heard(events, "fail", retried.id)
+        other = await held(daemon, home, "/worse")
+        bad = await held(daemon, home, "/bad")
+        waiting = {job: (await daemon.engine.get(ById(job))).due_at for job in (retried.id, other)}
+        home.handler.on_head("/bad", home.handler.signs)
+        for path in ("/bad", "/"):
+            assert (await checked(peer, url=home.handler.url(path))).json["state"] == "validated"
+        await reaches(daemon, bad, State.COMPLETED)
+        for job_id, due_at in waiting.items():
+            job = await daemon.engine.get(ById(job_id))
+            assert (job.state, job.due_at) == (State.PENDING, due_at)
+            assert due_at > clock.now()
+        await peer.close()
+
+
 async def test_a_check_asks_with_each_set_of_headers(daemon: Daemon, home: Home) -> None:
     peer, url = owner_of(home), home.handler.url("/")
     await ran(daemon, home, "/", headers={"x": "1"})
@@ -213,8 +260,11 @@ async def test_a_breaker_and_a_retry_after_are_shown_and_forgotten(
         assert second["spared"]["until"] == format_instant(clock.now() + 5_000)
         assert "keeps failing (status 500)" in second["spared"]["reason"]
         assert "slowed" not in (await checked(peer, url=first["url"])).json
+        with daemon.events.subscribe() as events:
+            spared = (await daemon.engine.push(home.push("/down"))).job
+            await heard(events, "release", spared.id)
         assert "spared" not in (await checked(peer, url=second["url"])).json
-        await ran(daemon, home, "/down")
+        await reaches(daemon, spared.id, State.COMPLETED)
         await peer.close()
 
 

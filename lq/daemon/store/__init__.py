@@ -440,6 +440,21 @@ class Store(Protocol):
         Shape: of the first 5,000 schedules; what was cancelled or skipped is no verdict.
         """
 
+    async def held_jobs(
+        self, queue: str, target: str, reasons: Sequence[str], now: int
+    ) -> list[tuple[int, str]]:
+        """Jobs of a queue that wait because their target was not to be called, and why.
+
+        Shape: seqs, of those whose reason begins like one of these, among the first 10,000 that
+        wait for their time.
+        """
+
+    async def free_jobs(self, jobs: Sequence[tuple[int, str]], now: int) -> None:
+        """Make such jobs due, those that are held still; in one transaction, so of few at a time.
+
+        None is made due before the time that it was pushed for, nor loses its place.
+        """
+
     async def next_schedule(self) -> int | None:
         """When the first schedule is due."""
 

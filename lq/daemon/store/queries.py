@@ -12,10 +12,10 @@ from importlib.resources import files
 from itertools import chain
 
 # On jobs, queues and tokens; on schedules; on alerts; on answers; for a glance; on many jobs; on
-# what has happened when; for what needs a person.
+# what has happened when; for what needs a person; on held jobs.
 _FILES = (
     *("queries.sql", "schedules.sql", "alerts.sql", "answers.sql", "overview.sql"),
-    *("finding.sql", "bulk.sql", "activity.sql", "attention.sql"),
+    *("finding.sql", "bulk.sql", "activity.sql", "attention.sql", "freeing.sql"),
 )
 _ROWS = re.compile(r"VALUES :rows\((\d+)\)")
 # SQLite takes 32,766 parameters a statement, and 1,024 rows of 27 stay below. Beyond 64 rows the

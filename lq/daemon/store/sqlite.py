@@ -39,6 +39,7 @@ from lq.daemon.store import (
     bulk,
     editing,
     finding,
+    freeing,
     overview,
     pushing,
     queues,
@@ -307,6 +308,14 @@ class SqliteStore:
 
     async def troubled(self, patterns: Sequence[str], limit: int) -> list[Troubled]:
         return await self._ask(attention.troubled, patterns, limit)
+
+    async def held_jobs(
+        self, queue: str, target: str, reasons: Sequence[str], now: int
+    ) -> list[tuple[int, str]]:
+        return await self._ask(freeing.held, queue, target, reasons, now)
+
+    async def free_jobs(self, jobs: Sequence[tuple[int, str]], now: int) -> None:
+        await self._do(freeing.free, jobs, now)
 
     async def next_schedule(self) -> int | None:
         return await self._ask(schedules.next_due)
