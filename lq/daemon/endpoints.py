@@ -302,7 +302,8 @@ class Endpoints:
         settings = self._queues.get(queue)
         own = settings and settings.validate
         if (own or self._settings.default) == "none":
-            return f'[queues.{queue}] validate = "none"' if own else '[validate] default = "none"'
+            # Not which: whoever reads it need not know of that queue.
+            return 'its queue has validate = "none"' if own else '[validate] default = "none"'
         for pattern in self._settings.skip:
             if fnmatchcase(target, pattern):
                 return f'[validate] skip has "{pattern}"'

@@ -90,7 +90,7 @@ async def test_each_endpoint_is_listed_with_what_is_known_of_it(
         }  # fmt: skip
         assert free == {
             "url": url("/free"), "queues": ["free"], "state": "exempt",
-            "exemptBy": '[queues.free] validate = "none"',
+            "exemptBy": 'its queue has validate = "none"',
         }  # fmt: skip
         limited = (await peer.ask("GET endpoints?limit=2")).json
         assert ([one["url"] for one in limited["endpoints"]], limited["leftOut"]) == (
@@ -125,9 +125,10 @@ async def test_a_token_of_some_queues_sees_what_they_use(home: Home) -> None:
         "mail-in": QueueSettings(target=home.handler.url("/shared")),
         "shop": QueueSettings(target=home.handler.url("/shared")),
         "other": QueueSettings(target=home.handler.url("/other")),
+        "shop-free": QueueSettings(validate="none"),
     }
     async with home.daemon(queues=queues) as daemon:
-        for queue in ("mail-out", "shop"):
+        for queue in ("mail-out", "shop", "shop-free"):
             await ran(daemon, home, "/met", queue=queue)
         await ran(daemon, home, "/hidden", queue="shop")
         admin = frozenset({Scope.ADMIN})
@@ -135,6 +136,7 @@ async def test_a_token_of_some_queues_sees_what_they_use(home: Home) -> None:
         owner = Peer(port=daemon.port, token=plain)
         reader = await token(owner, "read", queues=("mail-*",))
         shared, met = await listed(reader)
+        assert "shop" not in str((shared, met))
         assert (shared["url"], shared["namedBy"]) == (
             home.handler.url("/shared"),
             ["queue mail-in"],
