@@ -51,6 +51,8 @@ PAGES: Final[tuple[Page, ...]] = (
 _STATIC: Final = re.compile(r"/static/([0-9a-f]{12})/([A-Za-z0-9._/-]+)")
 _OTHERS: Final = re.compile(r"/(?:api|metrics|healthz|readyz|openapi\.json)(?:/|$)")
 """What is the API's, whoever asks for it."""
+_BROWSERS: Final = ("Cookie", "Sec-Fetch-Site")
+"""What tells a browser that asks for something else than a page from a client of the API."""
 _FORM_BYTES: Final = 65_536
 """What a form may have beside a payload, which takes up to three times its length in it."""
 
@@ -75,16 +77,18 @@ class Panel:
     def serve(self, request: web.BaseRequest, target: str) -> bool:
         """Whether this is for the panel: a page of it, or one that a browser looks for in vain.
 
-        Who brings a token is no browser, and gets the API's answer at any path.
+        Who brings a token, or does not ask as a browser does, gets the API's answer at any path.
         """
         path = target.partition("?")[0]
         if _OTHERS.match(path) or "Authorization" in request.headers:
             return False
-        if path in {PATH, LOGOUT} or _STATIC.fullmatch(path) or self._found(path) is not None:
+        if path in {PATH, LOGOUT} or _STATIC.fullmatch(path):
             return True
-        return request.method in {"GET", "HEAD"} and "text/html" in request.headers.get(
-            "Accept", ""
-        )
+        wants_page = "text/html" in request.headers.get("Accept", "")
+        if wants_page and request.method in {"GET", "HEAD"}:
+            return True
+        is_browser = wants_page or not request.headers.keys().isdisjoint(_BROWSERS)
+        return is_browser and self._found(path) is not None
 
     async def answer(self, visitor: Visitor) -> Reply:
         """The page, or why there is none."""
