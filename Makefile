@@ -8,17 +8,18 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve demo test check bench binary lock clean
+.PHONY: help serve demo test check bench binary screenshots lock clean
 
 help:
-	@echo 'make serve   run the daemon'
-	@echo 'make demo    watch lq at work, in under 20 seconds'
-	@echo 'make test    run the whole test suite (ARGS="-k push" for a part)'
-	@echo 'make check   lint, format and type checks'
-	@echo 'make bench   measure lq against its own limits on this machine'
-	@echo 'make binary  build dist/lq, a single file that needs no Python'
-	@echo 'make lock    refresh requirements.txt from pyproject.toml'
-	@echo 'make clean   remove .venv and the caches'
+	@echo 'make serve       run the daemon'
+	@echo 'make demo        watch lq at work, in under 20 seconds'
+	@echo 'make test        run the whole test suite (ARGS="-k push" for a part)'
+	@echo 'make check       lint, format and type checks'
+	@echo 'make bench       measure lq against its own limits on this machine'
+	@echo 'make binary      build dist/lq, a single file that needs no Python'
+	@echo 'make screenshots take the pictures of the panel in docs/images'
+	@echo 'make lock        refresh requirements.txt from pyproject.toml'
+	@echo 'make clean       remove .venv and the caches'
 
 serve: $(READY)
 	@exec $(BIN)/lq serve
@@ -50,6 +51,9 @@ $(READY): requirements.txt pyproject.toml
 binary: $(READY)
 	@command -v objdump >/dev/null || { echo 'objdump is missing; on Debian and Ubuntu: apt install binutils' >&2; exit 1; }
 	@$(BIN)/python packaging/build.py dist/lq
+
+screenshots: $(READY)
+	@$(BIN)/python -m tests.screenshots $(ARGS)
 
 lock:
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
