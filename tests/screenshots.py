@@ -72,20 +72,25 @@ async def _take(browser: Browser, scene: Scene, look: str, folder: Path) -> None
     await context.close()
 
 
-async def main(folder: Path) -> None:
+async def take(chromium: str, place: Path, folder: Path) -> None:
+    """Play the scene in one folder, and put pictures of it into the other."""
+    async with playing(place) as scene, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        for look in LOOKS:
+            await _take(browser, scene, look, folder)
+        await browser.close()
+
+
+def main(folder: Path) -> None:
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         sys.exit(MISSING)
     logging.disable()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="lq-scene-") as place:
-        async with playing(Path(place)) as scene, async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
-            for look in LOOKS:
-                await _take(browser, scene, look, folder)
-            await browser.close()
+        asyncio.run(take(found, Path(place), folder))
     print(f"{len(list(folder.glob('*.png')))} pictures are in {folder}")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER))
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -148,6 +148,11 @@ async def _handlers(release: asyncio.Event) -> AsyncIterator[int]:
 async def _play(scene: Scene, clock: LaterClock) -> None:
     client, handlers = scene.client, scene.handlers
     await _schedules(scene)
+
+    async def settled() -> bool:
+        queues = (await client.overview())["queues"]
+        return not any(one["running"] or one["pending"] or one["retry"] for one in queues)
+
     for minute in range(_MINUTES):
         mails = 9 + (minute * 7) % 11 + (14 if 30 < minute < 40 else 0)
         for number in range(mails):
@@ -161,18 +166,17 @@ async def _play(scene: Scene, clock: LaterClock) -> None:
                 key=f"invoice-{1000 + minute * 3 + number}", retry=0,
                 target=f"{handlers}/{'declined' if minute in {12, 13, 33} else 'billing'}",
             )  # fmt: skip
-        await _settled(client)
+        await _until(settled)
         clock.behind_ms -= MINUTE_MS
     await _last(scene)
 
 
-async def _settled(client: AsyncClient) -> None:
-    """Return once nothing runs and nothing is due."""
+async def _until(met: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what no event tells."""
     while True:
-        queues = (await client.overview())["queues"]
-        if not any(q["running"] or q["pending"] or q["retry"] for q in queues):
+        if await met():
             return
-        await asyncio.sleep(0.005)  # what has been counted is told by no event
+        await asyncio.sleep(0.005)
 
 
 async def _schedules(scene: Scene) -> None:
@@ -224,6 +228,9 @@ async def _last(scene: Scene) -> None:
     await client.create_token("grafana", ["read"], expires="90d")
     await client.create_token("old-laptop", ["admin"])
     await client.revoke_token("old-laptop")
-    for name in ("failing", "printer", "backup"):
-        while not await client.attempts(scene.items[name]):
-            await asyncio.sleep(0.005)
+
+    async def attempted() -> bool:
+        tried = [await client.attempts(scene.items[name]) for name in ("failing", "printer")]
+        return all(tried) and (await client.item(scene.items["backup"]))["state"] == "COMPLETED"
+
+    await _until(attempted)
