@@ -590,6 +590,13 @@ class Origin(StrEnum):
     FILE = "file"  # [[schedules]] of lq.toml
 
 
+class FileOrigin(Struct, frozen=True):
+    """Where lq.toml sets a schedule ("lq.toml:12"), and whether it pauses it there."""
+
+    where: str
+    paused: bool | None = None
+
+
 class Schedule(Struct, frozen=True, kw_only=True):
     """A stored schedule. `spec.push.payload` is empty where a listing left it out.
 

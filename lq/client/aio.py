@@ -117,6 +117,7 @@ class AsyncClient:
     pause_schedule = _verb(Verbs.pause_schedule)
     resume_schedule = _verb(Verbs.resume_schedule)
     schedule_next = _verb(Verbs.schedule_next)
+    schedule_calendar = _verb(Verbs.schedule_calendar)
     cron = _verb(Verbs.cron)
 
     queues = _verb(Verbs.queues)

@@ -354,6 +354,11 @@ class Verbs:
         answer = yield from _ask("GET", f"{path}/next{query}")
         return list(answer["times"])
 
+    def schedule_calendar(self, ref: str, month: str | None = None) -> Plan[Json]:
+        """Count the times of a schedule in a month ("2027-03", or the present one), by day."""
+        path = yield from self._by_id(ref)
+        return (yield from _ask("GET", f"{path}/calendar{_query({'month': month})}"))
+
     def cron(
         self,
         expr: str,

@@ -9,6 +9,7 @@ Invariant: verbs and firings take turns, so none works on a schedule that anothe
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -29,9 +30,10 @@ from lq.errors import (
     RequestError,
     ValidationError,
 )
-from lq.firing import check_start, is_interval, upcoming
+from lq.firing import FORETOLD_MS, check_start, is_interval, upcoming
 from lq.model import (
     ById,
+    FileOrigin,
     Firing,
     Idempotency,
     Job,
@@ -48,6 +50,8 @@ from lq.model import (
     ScheduleRef,
     ScheduleSpec,
 )
+from lq.month import Day, Span, begin_of, days, month_of
+from lq.when import load_zone
 
 log = logging.getLogger(__name__)
 
@@ -230,6 +234,32 @@ class Schedules:
             count = min(count, max(spec.times - found.fired, 0))
         times = timing_of(found)
         return await self.foretell(lambda: upcoming(times, after, count))
+
+    async def month(
+        self, ref: ScheduleRef, first: datetime.date | None
+    ) -> tuple[Schedule, datetime.date, Sequence[Day]]:
+        """A month of a schedule, the present one if `first` is None: the days on which it fires.
+
+        Shape: of days that are over those on which its rule of today fires, since it was made; of
+        a paused one those it would have. Raises: NotFound, ValidationError.
+        """
+        found = await self._found(ref)
+        times, zone, now = timing_of(found), load_zone(found.spec.zone), self._clock.now()
+        month = first or month_of(now, zone)
+        if begin_of(month, zone) - now > FORETOLD_MS:
+            raise ValidationError.of("month", "must be within a thousand years from now")
+        after = found.seen_at if found.next_at is not None else self._onwards(found)
+        most = None if found.spec.times is None else max(found.spec.times - found.fired, 0)
+        before, coming = Span(found.created_at, found.seen_at), Span(after, most=most)
+        fires = await self.foretell(lambda: tuple(days(times, zone, month, before, coming)))
+        return found, month, fires
+
+    def file_origin(self, schedule: Schedule) -> FileOrigin | None:
+        """Where lq.toml sets a schedule, if it does."""
+        if schedule.origin is not Origin.FILE:
+            return None
+        entry = self._of_file.get(schedule.spec.key or "")
+        return FileOrigin(entry.where, entry.paused) if entry else FileOrigin("lq.toml")
 
     async def foretell(self, compute: Callable[[], T]) -> T:
         """Compute what may span a thousand years, whose clocks take a while to look up.

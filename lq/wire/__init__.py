@@ -46,6 +46,7 @@ from lq.wire.decode import (
 from lq.wire.decode_schedule import (
     CronQuery,
     NextQuery,
+    decode_calendar,
     decode_cron,
     decode_next,
     decode_schedule,
@@ -87,6 +88,7 @@ from lq.wire.encode_finding import (
 )
 from lq.wire.encode_overview import encode_overview
 from lq.wire.encode_schedule import (
+    encode_calendar,
     encode_cron,
     encode_full_schedule,
     encode_schedule,
@@ -170,6 +172,7 @@ __all__ = [
     "decode_answer",
     "decode_atomic",
     "decode_backup_query",
+    "decode_calendar",
     "decode_cancel",
     "decode_complete",
     "decode_copy",
@@ -212,6 +215,7 @@ __all__ = [
     "encode_backup",
     "encode_backup_part",
     "encode_batch",
+    "encode_calendar",
     "encode_call",
     "encode_callback",
     "encode_cancelled",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -32,6 +33,8 @@ MAX_TIMES: Final = 1000
 """How many times one question about a schedule may ask for."""
 
 _DEFAULT_TIMES: Final = 5
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 9998
 
 
 class NextQuery(Struct, frozen=True):
@@ -39,6 +42,12 @@ class NextQuery(Struct, frozen=True):
 
     count: int = _DEFAULT_TIMES
     after: int | None = None
+
+
+class CalendarQuery(Struct, frozen=True):
+    """Which month of a schedule to tell, by its first day. Shape: without one the present one."""
+
+    month: datetime.date | None = None
 
 
 class CronQuery(Struct, frozen=True):
@@ -86,6 +95,11 @@ def decode_schedule_filter(query: str) -> ScheduleFilter:
 def decode_next(query: str) -> NextQuery:
     """Read which times of a schedule to tell. Raises: ValidationError."""
     return NextQuery(**read_query(query, TIMES_QUERY))
+
+
+def decode_calendar(query: str) -> CalendarQuery:
+    """Read which month of a schedule to tell. Raises: ValidationError."""
+    return CalendarQuery(**read_query(query, CALENDAR_QUERY))
 
 
 def decode_cron(query: str, now: int) -> CronQuery:
@@ -144,6 +158,14 @@ def _read_instant(text: str) -> int:
 
 def _read_query_instant(text: str) -> int:
     return within_calendar(fields.read_instant(text))
+
+
+def _read_month(text: str) -> datetime.date:
+    found = re.fullmatch("([0-9]{4})-([0-9]{2})", text)
+    year, month = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not (_FIRST_YEAR <= year <= _LAST_YEAR and 1 <= month <= 12):
+        raise ValueError(f'expected a month such as "2027-03", got {fields.shown(text)}')
+    return datetime.date(year, month, 1)
 
 
 def _read_firings(text: str) -> int:
@@ -261,6 +283,7 @@ SCHEDULES_QUERY: Final[Known[str]] = MappingProxyType(
 TIMES_QUERY: Final[Known[str]] = MappingProxyType(
     {"count": ("count", _read_count), "from": ("after", _read_query_instant)}
 )
+CALENDAR_QUERY: Final[Known[str]] = MappingProxyType({"month": ("month", _read_month)})
 CRON_QUERY: Final[Known[str]] = MappingProxyType(
     {**TIMES_QUERY, "expr": ("rule", _read_rule), "tz": ("zone", _read_query_zone)}
 )

@@ -39,6 +39,7 @@ from lq.wire.decode import (
     token_members,
 )
 from lq.wire.decode_schedule import (
+    CALENDAR_QUERY,
     CRON_QUERY,
     MAX_FIRINGS,
     MAX_TIMES,
@@ -317,6 +318,11 @@ _PARAMETERS: Final[Mapping[str, Form]] = {
     "from": Form("from this instant on", _INSTANT, "2026-12-01T00:00:00Z"),
     "to": Form("up to this instant", _INSTANT, "2036-12-01T00:00:00Z"),
     "count": Form("how many (default: 5)", _COUNT, 3),
+    "month": Form(
+        "which month, in the schedule's own zone (default: the present one)",
+        _text(pattern="^[0-9]{4}-[0-9]{2}$"),
+        "2027-03",
+    ),
     "expr": Form("the rule, as in x-lq-schedule", _text(), "30 2 * * 1-5"),
     "tz": Form("an IANA time zone (default: UTC)", _text(), "Europe/Berlin"),
     "until": Form(f"when it ends: {_FUTURE}", _EITHER, _SOON),
@@ -507,6 +513,7 @@ PURGE: Final = _described(
 )
 SCHEDULES: Final = _described(SCHEDULES_QUERY, _PARAMETERS)
 TIMES: Final = _described(TIMES_QUERY, _PARAMETERS)
+CALENDAR: Final = _described(CALENDAR_QUERY, _PARAMETERS)
 CRON: Final = _described(CRON_QUERY, _PARAMETERS, "expr")
 PAUSE: Final = _described(pause_query(0), _PARAMETERS)
 DEEP: Final = _described(DEEP_QUERY, _PARAMETERS)

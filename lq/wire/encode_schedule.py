@@ -6,12 +6,23 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from lq import firing
 from lq.backoff import format_retry
 from lq.firing import RuleError
-from lq.model import Completion, LastJob, Misfire, Origin, Overlap, Page, PushOutcome, Schedule
+from lq.model import (
+    Completion,
+    FileOrigin,
+    LastJob,
+    Misfire,
+    Origin,
+    Overlap,
+    Page,
+    PushOutcome,
+    Schedule,
+)
+from lq.month import Day
 from lq.when import MINUTE_MS, format_duration, format_instant, load_zone, local_time
 from lq.wire.parts import (
     InstantText,
@@ -68,6 +79,13 @@ class _Schedule(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     outcome: Annotated[str, one_of(*PushOutcome)] | None = None
 
 
+class _File(Struct, omit_defaults=True):
+    """Where lq.toml sets a schedule. Shape: no `paused` means that the file leaves it to people."""
+
+    where: str
+    paused: bool | None = None
+
+
 class _FullSchedule(_Schedule, kw_only=True, omit_defaults=True, rename="camel"):
     """A schedule as a GET answers it.
 
@@ -86,6 +104,7 @@ class _FullSchedule(_Schedule, kw_only=True, omit_defaults=True, rename="camel")
     payload_type: str | None = None
     payload_encoding: str | None = None
     redacted: tuple[str, ...] = ()
+    file: _File | None = None
 
 
 class _Schedules(Struct, omit_defaults=True):
@@ -95,6 +114,22 @@ class _Schedules(Struct, omit_defaults=True):
 
 class _Times(Struct):
     times: list[InstantText]
+
+
+class _Day(Struct):
+    date: Annotated[str, Meta(extra_json_schema={"format": "date"})]
+    count: int
+    first: list[InstantText]
+
+
+class _Calendar(Struct, omit_defaults=True):
+    """A month in the schedule's zone: the days on which it fires."""
+
+    month: str
+    today: Annotated[str, Meta(extra_json_schema={"format": "date"})]
+    timezone: str
+    days: list[_Day]
+    notes: Mapping[str, str] = {}
 
 
 class _Cron(Struct, omit_defaults=True):
@@ -111,6 +146,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "FullSchedule": _FullSchedule,
     "Schedules": _Schedules,
     "Times": _Times,
+    "Calendar": _Calendar,
     "Cron": _Cron,
 }
 """As `encode.ANSWERS`."""
@@ -124,7 +160,9 @@ def encode_schedule(
     return to_json(_Schedule(outcome=outcome, **_members(schedule, now)))
 
 
-def encode_full_schedule(schedule: Schedule, now: int, hide: Hide) -> bytes:
+def encode_full_schedule(
+    schedule: Schedule, now: int, hide: Hide, file: FileOrigin | None = None
+) -> bytes:
     """A Schedule with its payload and how its items are called; credentials are not shown."""
     schedule = redact_schedule(schedule, hide)
     push = schedule.spec.push
@@ -138,6 +176,7 @@ def encode_full_schedule(schedule: Schedule, now: int, hide: Hide) -> bytes:
             completion=None if push.completion is Completion.RESPONSE else push.completion,
             headers=redacted(push.headers),
             redacted=tuple(hide(push.queue)),
+            file=None if file is None else _File(file.where, file.paused),
             **payload_members(push.payload, push.content_type),
             **_members(schedule, now),
         )
@@ -155,6 +194,26 @@ def encode_times(times: Sequence[int]) -> bytes:
     return to_json(_Times([format_instant(at) for at in times]))
 
 
+def encode_calendar(
+    rule: str, zone: str, month: datetime.date, days: Sequence[Day], now: int
+) -> bytes:
+    """A month of a schedule: times with the zone's own offset, notes by time."""
+    rules = load_zone(zone)
+    local = {at: _local(at, rules) for day in days for at in day.first}
+    return to_json(
+        _Calendar(
+            month=f"{month:%Y-%m}",
+            today=local_time(now, rules).date().isoformat(),
+            timezone=zone,
+            days=[
+                _Day(day.date.isoformat(), day.count, [local[at] for at in day.first])
+                for day in days
+            ],
+            notes=_notes(rule, zone, local),
+        )
+    )
+
+
 def encode_cron(rule: str, zone: str, times: Sequence[int], now: int) -> bytes:
     """What a rule means, and when: times with the zone's own offset, notes by time.
 
@@ -162,7 +221,6 @@ def encode_cron(rule: str, zone: str, times: Sequence[int], now: int) -> bytes:
     """
     rules = load_zone(zone)
     local = {at: _local(at, rules) for at in times}
-    notes = {text: note for at, text in local.items() if (note := firing.note(rule, zone, at))}
     return to_json(
         _Cron(
             schedule=rule,
@@ -170,9 +228,13 @@ def encode_cron(rule: str, zone: str, times: Sequence[int], now: int) -> bytes:
             explanation=firing.explain(rule),
             warnings=firing.warnings(rule, zone, now),
             times=list(local.values()),
-            notes=notes,
+            notes=_notes(rule, zone, local),
         )
     )
+
+
+def _notes(rule: str, zone: str, local: Mapping[int, str]) -> dict[str, str]:
+    return {text: note for at, text in local.items() if (note := firing.note(rule, zone, at))}
 
 
 def _members(schedule: Schedule, now: int) -> dict[str, Any]:

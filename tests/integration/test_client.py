@@ -180,6 +180,10 @@ def test_what_has_no_route_by_key_looks_the_id_up(serve: Serve) -> None:
         (lambda c: c.pause_schedule("a/b"), "POST /api/v1/schedules/{}/pause"),
         (lambda c: c.resume_schedule("a/b"), "POST /api/v1/schedules/{}/resume"),
         (lambda c: c.schedule_next("a/b", 3, "x"), "GET /api/v1/schedules/{}/next?count=3&from=x"),
+        (
+            lambda c: c.schedule_calendar("a/b", "2027-03"),
+            "GET /api/v1/schedules/{}/calendar?month=2027-03",
+        ),
     ],
 )
 def test_a_schedule_is_looked_up_by_its_key(

@@ -119,6 +119,7 @@ async def test_every_verb_has_its_answer(face: Face, reach: dict[str, Any], home
     made = await client.create_schedule("@daily", "a/b", target=target, key="nightly")
     assert (await client.schedule("nightly"))["id"] == made["id"]
     assert len(await client.schedule_next("nightly", 3)) == 3
+    assert (await client.schedule_calendar("nightly", "2031-03"))["days"][30]["count"] == 1
     assert (await client.pause_schedule("nightly"))["paused"]
     assert not (await client.resume_schedule("nightly"))["paused"]
     assert (await client.run_schedule("nightly"))["schedule"] == made["id"]

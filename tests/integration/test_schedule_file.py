@@ -16,6 +16,7 @@ from lq.daemon.store import Store
 from lq.errors import ConfigError, ConfigInvalid, Conflict, StorageFull
 from lq.model import (
     ById,
+    FileOrigin,
     Misfire,
     Origin,
     Overlap,
@@ -423,3 +424,16 @@ def test_of_two_entries_with_one_key_the_second_is_named(tmp_path: Path) -> None
     path.write_text(entry("a").replace("URL", "https://example.com") * 2)
     with pytest.raises(ConfigError, match=r":7: \[\[schedules\]\] key: 'a' is taken by .*:1$"):
         load(str(path), {})
+
+
+async def test_a_schedule_of_the_file_tells_its_line(file: File) -> None:
+    file.write(entry("hourly") + entry("daily", "@daily", paused="true"))
+    async with file.daemon() as running:
+        schedules = running.engine.schedules
+        mine = await make(running, file.home, "@daily")
+        assert schedules.file_origin(mine) is None
+        hourly = await schedules.get(ScheduleKey("hourly"))
+        first = file.head.count("\n") + 1
+        assert schedules.file_origin(hourly) == FileOrigin(f"{file.path}:{first}")
+        daily = await schedules.get(ScheduleKey("daily"))
+        assert schedules.file_origin(daily) == FileOrigin(f"{file.path}:{first + 5}", paused=True)

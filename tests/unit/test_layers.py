@@ -34,6 +34,7 @@ LAYERS = (
         *("lq.listening", "lq.endpoint", "lq.settings", "lq.attention"),
     ),
     ("lq.firing", "lq.alerts"),
+    ("lq.month",),
     ("lq.wire",),
     ("lq.config", "lq.exported"),
     ("lq.exposure",),

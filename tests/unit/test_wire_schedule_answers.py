@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from lq import wire
 from lq.model import (
+    FileOrigin,
     Firing,
     Job,
     LastJob,
@@ -244,3 +245,11 @@ def test_a_reload() -> None:
         ],
         "restart": ["listen"],
     }
+
+
+def test_a_schedule_of_the_file_says_where() -> None:
+    of_file = replace(SCHEDULE, origin=Origin.FILE)
+    answer = wire.encode_full_schedule(of_file, NOW, show_all, FileOrigin("lq.toml:7"))
+    assert document(answer)["file"] == {"where": "lq.toml:7"}
+    answer = wire.encode_full_schedule(of_file, NOW, show_all, FileOrigin("lq.toml:7", False))
+    assert document(answer)["file"] == {"where": "lq.toml:7", "paused": False}

@@ -64,7 +64,8 @@ async def listing(call: Call) -> Reply:
 async def show(call: Call) -> Reply:
     wire.refuse_query(call.query)
     schedule = await call.engine.schedules.get(call.schedule)
-    return Reply(wire.encode_full_schedule(schedule, call.now, call.engine.redactions))
+    file = call.engine.schedules.file_origin(schedule)
+    return Reply(wire.encode_full_schedule(schedule, call.now, call.engine.redactions, file))
 
 
 async def edit(call: Call) -> Reply:
@@ -114,6 +115,13 @@ async def upcoming(call: Call) -> Reply:
     return Reply(wire.encode_times(times))
 
 
+async def calendar(call: Call) -> Reply:
+    wanted = wire.decode_calendar(call.query)
+    schedule, month, days = await call.engine.schedules.month(call.schedule, wanted.month)
+    spec = schedule.spec
+    return Reply(wire.encode_calendar(spec.rule, spec.zone, month, days, call.now))
+
+
 async def cron(call: Call) -> Reply:
     wanted = wire.decode_cron(call.query, call.now)
     return Reply(await call.engine.schedules.foretell(partial(_explained, wanted, call.now)))
@@ -152,6 +160,12 @@ _RESUME = Operation("Let a schedule go on from now", {200: "Schedule"}, _BOUND)
 _UPCOMING = Operation(
     "List the next times of a schedule", {200: "Times"}, (NotFound,), query=describe.TIMES
 )
+_CALENDAR = Operation(
+    "Count the times of a schedule in a month, day by day",
+    {200: "Calendar"},
+    (NotFound,),
+    query=describe.CALENDAR,
+)
 _CRON = Operation("Explain a rule without storing it", {200: "Cron"}, query=describe.CRON)
 
 ROUTES = (
@@ -164,6 +178,7 @@ ROUTES = (
     Route("POST", f"{_SCHEDULE}/pause", pause, _OWNER, _PAUSE),
     Route("POST", f"{_SCHEDULE}/resume", resume, _OWNER, _RESUME),
     Route("GET", f"{_SCHEDULE}/next", upcoming, _READER, _UPCOMING),
+    Route("GET", f"{_SCHEDULE}/calendar", calendar, _READER, _CALENDAR),
     Route("GET", _ANY_SCHEDULE, show, _READER, _SHOW),
     Route("DELETE", _ANY_SCHEDULE, delete, _OWNER, _DELETE),
     Route("PATCH", _ANY_SCHEDULE, edit, _OWNER, _EDIT),

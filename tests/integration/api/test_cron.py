@@ -116,3 +116,36 @@ def _foretells(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+async def test_a_month_of_a_schedule_day_by_day(api: Peer) -> None:
+    made = await make(api, "x-lq-tz: Europe/Berlin", "x-lq-times: 3")
+    where = f"schedules/{made.json['id']}/calendar"
+    present = (await api.ask(f"GET {where}")).json
+    assert present["month"] == present["today"][:7]
+    assert present["timezone"] == "Europe/Berlin"
+    day = made.json["nextRun"][:10]
+    found = (await api.ask(f"GET {where}?month={day[:7]}")).json
+    assert found["days"][0]["count"] == 1
+    assert found["days"][0]["first"][0][10:19] == "T02:30:00"
+    assert (await api.ask(f"GET {where}?month=2999-01")).json["days"] == []
+    for query in ("month=", "month=2027-13", "month=2027-00", "month=1969-12", "month=9998-01",
+                  "month=9999-01", "month=2027-1", "month=soon", "month=2027-01&month=2027-02",
+                  "mouth=2027-01"):  # fmt: skip
+        assert (await api.ask(f"GET {where}?{query}")).status == 400, query
+
+
+async def test_a_month_notes_what_the_clocks_do_and_counts_what_fires_each_second(
+    api: Peer,
+) -> None:
+    made = await make(api, "x-lq-tz: Europe/Berlin")
+    found = (await api.ask(f"GET schedules/{made.json['id']}/calendar?month=2030-03")).json
+    assert len(found["days"]) == 31
+    assert found["days"][30]["first"] == ["2030-03-31T03:00:00.000+02:00"]
+    assert list(found["notes"]) == ["2030-03-31T03:00:00.000+02:00"]
+    edited = await api.ask(f"PATCH schedules/{made.json['id']}", "x-lq-schedule: * * * * * *")
+    assert edited.status == 200
+    found = (await api.ask(f"GET schedules/{made.json['id']}/calendar?month=2030-03")).json
+    assert found["days"][0]["count"] == 86_400
+    assert found["days"][30]["count"] == 82_800
+    assert len(found["days"][0]["first"]) == 3

@@ -9,11 +9,11 @@ from .raw import Peer
 
 EVERYTHING = (
     "GET schedules/{id}", "GET schedules/byKey/k", "GET schedules/{id}/next",
-    "PATCH schedules/{id}", "PATCH schedules/byKey/k", "POST schedules/{id}/run",
-    "POST schedules/{id}/pause", "POST schedules/{id}/resume", "DELETE schedules/{id}",
-    "DELETE schedules/byKey/k",
+    "GET schedules/{id}/calendar", "PATCH schedules/{id}", "PATCH schedules/byKey/k",
+    "POST schedules/{id}/run", "POST schedules/{id}/pause", "POST schedules/{id}/resume",
+    "DELETE schedules/{id}", "DELETE schedules/byKey/k",
 )  # fmt: skip
-READ = EVERYTHING[:3]
+READ = EVERYTHING[:4]
 
 
 @pytest.mark.parametrize(
