@@ -21,7 +21,15 @@ from lq.daemon.api.app import Api, Visitor
 from lq.daemon.api.body import read_body
 from lq.daemon.api.call import Reply
 from lq.daemon.engine import Engine
-from lq.daemon.panel import endpoints, overview, queues, settings, unfinished
+from lq.daemon.panel import (
+    endpoints,
+    overview,
+    queues,
+    schedule_form,
+    schedules,
+    settings,
+    unfinished,
+)
 from lq.daemon.panel.assets import Assets
 from lq.daemon.panel.guard import (
     HEADERS,
@@ -44,6 +52,8 @@ PAGES: Final[tuple[Page, ...]] = (
     *overview.PAGES,
     *queues.PAGES,
     *unfinished.PAGES,
+    *schedule_form.PAGES,
+    *schedules.PAGES,
     *endpoints.PAGES,
     *settings.PAGES,
 )

@@ -1,0 +1,484 @@
+"""The pages of schedules: what they show, and what is done to schedules there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from lq.config import load
+from lq.daemon.main import Daemon, daemon
+from lq.model import ById, Scope
+from tests.integration.api.given import TARGET, make
+from tests.integration.api.raw import Peer
+from tests.support.home import Home
+from tests.support.pages import Browser, Page
+
+ODD = "<script>alert(1)</script> & 'co'"
+BERLIN = "x-lq-tz: Europe/Berlin"
+
+
+async def made(api: Peer, *headers: str, body: bytes = b"") -> dict[str, Any]:
+    document: dict[str, Any] = (await make(api, *headers, body=body)).json
+    return document
+
+
+async def stored(api: Peer, schedule_id: str) -> dict[str, Any]:
+    document: dict[str, Any] = (await api.ask(f"GET schedules/{schedule_id}")).json
+    return document
+
+
+def actions(page: Page) -> set[str]:
+    """What the forms of a page do, the way out aside."""
+    return {form.action for form in page.forms} - {"/logout", ""}
+
+
+async def test_without_a_schedule_the_list_says_how_to_make_one(panel: Browser) -> None:
+    page = await panel.get("/schedules")
+    assert page.status == 200
+    assert "lq schedules add" in page.text
+    assert page.links["New schedule"] == "/schedules/new"
+
+
+async def test_the_list_tells_rules_in_words_and_what_is_paused(api: Peer, panel: Browser) -> None:
+    first = await made(api, BERLIN, f"x-lq-key: {ODD}")
+    second = await made(api, "x-lq-key: second")
+    await api.ask(f"PATCH schedules/{second['id']}", "x-lq-schedule: E=90m")
+    await api.ask(f"POST schedules/{second['id']}/pause")
+    page = await panel.get("/schedules")
+    assert page.links[ODD] == f"/schedules/{first['id']}"
+    assert ODD.encode() not in page.body
+    assert "at 02:30 every day , Europe/Berlin" in page.text
+    assert "every 90 minutes ops paused" in page.text
+
+
+async def test_the_list_is_narrowed_down_by_queue_and_comes_in_pages(
+    api: Peer, panel: Browser
+) -> None:
+    for number in range(52):
+        await made(api, f"x-lq-key: k{number:02}")
+    await api.ask(
+        "POST schedules", "x-lq-schedule: @daily", "x-lq-queue: mail", TARGET, "x-lq-key: post"
+    )
+    first = await panel.get("/schedules?queue=ops")
+    second = await panel.get(first.links["More"])
+    names = [name for page in (first, second) for name in page.links if name.startswith("k")]
+    assert names == [f"k{number:02}" for number in range(52)]
+    assert "More" not in second.links
+    assert "post" not in {*first.links, *second.links}
+    assert "post" in (await panel.get("/schedules?queue=mail")).links
+    assert "No schedule pushes to queue none" in (await panel.get("/schedules?queue=none")).text
+    assert (await panel.get("/schedules?cursor=x")).status == 400
+
+
+async def test_a_schedule_shows_its_rule_its_next_runs_and_its_settings(
+    api: Peer, panel: Browser
+) -> None:
+    headers = '{"x-team": "mail", "Authorization": "secret-canary"}'
+    schedule = await made(
+        api, BERLIN, "x-lq-start: 2030-03-30T00:00:00Z", f"x-lq-headers: {headers}",
+        "x-lq-label: eu,report", "content-type: application/json",
+        body=b'{"n":12345678901234567890,"x":"<i>"}',
+    )  # fmt: skip
+    page = await panel.get(f"/schedules/{schedule['id']}?month=2030-03")
+    assert page.status == 200
+    assert "At 02:30 every day , Europe/Berlin" in page.text
+    assert "Sun 2030-03-31 03:00 +02:00" in page.text
+    assert "02:30 is skipped by the clocks on this day; runs at 03:00" in page.text
+    assert "12345678901234567890" in page.text
+    assert "<i>" in page.text
+    assert b"<i>" not in page.body
+    assert "x-team: mail" in page.text
+    assert "secret-canary" not in page.html
+    assert "It has made no item yet" in page.text
+
+
+async def test_a_month_counts_what_fires_on_each_day(api: Peer, panel: Browser) -> None:
+    schedule = await made(api, BERLIN)
+    await api.ask(f"PATCH schedules/{schedule['id']}", "x-lq-schedule: * * * * * *")
+    await api.ask(f"POST schedules/{schedule['id']}/pause")
+    page = await panel.get(f"/schedules/{schedule['id']}?month=2030-03")
+    assert "March 2030 2 674 800 times, Europe/Berlin" in page.text
+    assert page.text.count("86 400 times 00:00:00, 00:00:01, 00:00:02, …") == 30
+    assert page.text.count("82 800 times") == 1
+    assert page.links["Previous"].endswith("?month=2030-02#month")
+    assert page.links["Next"].endswith("?month=2030-04#month")
+    assert page.links["This month"] == f"/schedules/{schedule['id']}#month"
+    present = await panel.get(f"/schedules/{schedule['id']}")
+    assert "This month" not in present.links
+    assert [tag for tag, given in present.tags if given.get("aria-current") == "date"] == ["td"]
+
+
+@pytest.mark.parametrize("month", ["2030-13", "soon", "1969-12", "9998-12", "2030-3"])
+async def test_a_month_that_is_none_says_so(api: Peer, panel: Browser, month: str) -> None:
+    schedule = await made(api)
+    page = await panel.get(f"/schedules/{schedule['id']}?month={month}")
+    assert page.status == 400
+    assert "Month: " in page.text
+
+
+async def test_a_schedule_that_is_not_there(panel: Browser) -> None:
+    for path in ("sch_none", "sch_none/edit", "sch_none/delete", "%2F..%2Fitems"):
+        assert (await panel.get(f"/schedules/{path}")).status == 404, path
+    for path in ("run", "pause", "resume", "delete"):
+        assert (await panel.post(f"/schedules/sch_none/{path}")).status == 404
+
+
+async def test_it_is_run_paused_and_resumed(api: Peer, panel: Browser) -> None:
+    await api.ask("POST queues/ops/pause")
+    schedule = await made(api, "x-lq-overlap: skip")
+    at = f"/schedules/{schedule['id']}"
+    ran = await panel.follow(await panel.post(f"{at}/run"))
+    (item,) = (await api.ask("GET items")).json["items"]
+    assert f"An item was made: {item['id']}." in ran.text
+    assert ran.links[item["id"]] == f"/items/{item['id']}"
+    again = await panel.follow(await panel.post(f"{at}/run"))
+    assert "a job of this schedule is unfinished" in again.text
+    paused = await panel.follow(await panel.post(f"{at}/pause"))
+    assert (await stored(api, schedule["id"]))["paused"]
+    assert "Next runs, were it not paused" in paused.text
+    assert {f"{at}/run", f"{at}/resume"} == actions(paused)
+    await panel.post(f"{at}/resume")
+    assert not (await stored(api, schedule["id"]))["paused"]
+
+
+async def test_its_deletion_is_asked_first_and_says_what_stays(api: Peer, panel: Browser) -> None:
+    await api.ask("POST queues/ops/pause")
+    schedule = await made(api, "x-lq-key: k")
+    at = f"/schedules/{schedule['id']}"
+    assert "No item of it waits or runs." in (await panel.get(f"{at}/delete")).text
+    await panel.post(f"{at}/run")
+    page = await panel.get(f"{at}/delete")
+    assert "1 item that it has made is not finished. They stay" in page.text
+    assert (await stored(api, schedule["id"]))["key"] == "k"
+    gone = await panel.follow(await panel.post(f"{at}/delete"))
+    assert "Schedule k was deleted." in gone.text
+    assert (await api.ask(f"GET schedules/{schedule['id']}")).status == 404
+    assert len((await api.ask("GET items")).json["items"]) == 1
+
+
+TYPED = {
+    "x-lq-schedule": "every 90s",
+    "x-lq-queue": "mail/ä",
+    "x-lq-target": "https://example.com/hook",
+    "x-lq-key": ODD,
+    "x-lq-start": "2029-01-01 09:00",
+    "x-lq-until": "2029-02-01T00:00:00+01:00",
+    "x-lq-tz": "Europe/Berlin",
+    "x-lq-times": "12",
+    "x-lq-jitter": "5m",
+    "x-lq-misfire": "skip",
+    "x-lq-overlap": "skip",
+    "x-lq-method": "PUT",
+    "x-lq-headers": "X-Team: mail\r\n\r\nX-Umlaut: ä: b",
+    "x-lq-retry": "10s,1m",
+    "x-lq-timeout": "30s",
+    "x-lq-expires": "2h",
+    "x-lq-label": "eu, report",
+    "x-lq-validate": "none",
+    "x-lq-completion": "response",
+    "payload": '\r\n{"a": 1.10,\r\n "b": "ä"}',
+    "content-type": "",
+}
+"""Each field of the form, as a browser sends it."""
+
+
+async def test_every_field_of_the_form_arrives(api: Peer, panel: Browser) -> None:
+    page = await panel.follow(await panel.post("/schedules/new", **TYPED))
+    assert f"Schedule {ODD} was made." in page.text
+    (listed,) = (await api.ask("GET schedules")).json["items"]
+    schedule = await stored(api, listed["id"])
+    assert schedule["schedule"] == "E=1m30s"
+    assert schedule["start"] == "2029-01-01T08:00:00.000Z"
+    assert schedule["until"] == "2029-01-31T23:00:00.000Z"
+    assert schedule["headers"] == {"X-Team": "mail", "X-Umlaut": "ä: b"}
+    assert schedule["payload"] == {"a": 1.1, "b": "ä"}
+    assert schedule["payloadType"] == "application/json"
+    assert schedule["labels"] == ["eu", "report"]
+    said = ("queue", "key", "times", "jitter", "misfire", "overlap", "retry", "timeout", "expires",
+            "validate")  # fmt: skip
+    assert {name: str(schedule[name]) for name in said} == {
+        name: TYPED[f"x-lq-{name}"] for name in said
+    }
+    assert schedule["target"] == {"url": "https://example.com/hook", "method": "PUT"}
+
+
+async def test_what_is_wrong_is_told_beside_its_field_and_what_was_typed_stays(
+    panel: Browser,
+) -> None:
+    typed = {**TYPED, "x-lq-schedule": "0 25 * * *", "x-lq-jitter": "25h", "payload": "\nx<"}
+    page = await panel.post("/schedules/new", **typed)
+    assert page.status == 400
+    fields = page.form("/schedules/new").fields
+    assert {name: fields[name] for name in ("x-lq-schedule", "x-lq-jitter", "payload")} == {
+        "x-lq-schedule": "0 25 * * *", "x-lq-jitter": "25h", "payload": "\nx<",
+    }  # fmt: skip
+    told = {given["id"] for _, given in page.tags if given.get("class") == "wrong"}
+    assert told == {"wrong-x-lq-schedule", "wrong-x-lq-jitter"}
+    assert page.links["Jitter"] == "#field-x-lq-jitter"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"x-lq-schedule": ""}, "x-lq-schedule"),
+        ({"x-lq-queue": ""}, "x-lq-queue"),
+        ({"x-lq-tz": "Mars/Base"}, "x-lq-tz"),
+        ({"x-lq-start": "whenever"}, "x-lq-start"),
+        ({"x-lq-until": "2001-01-01T00:00:00Z"}, "x-lq-until"),
+        ({"x-lq-headers": "no colon"}, "x-lq-headers"),
+        ({"x-lq-headers": "A: 1\na: 2"}, "x-lq-headers"),
+        ({"x-lq-headers": "Authorization: [redacted]"}, "x-lq-headers"),
+        ({"x-lq-label": "two words"}, "x-lq-label"),
+        ({"x-lq-queue": "a\x00b"}, "x-lq-queue"),
+        ({"content-type": "té"}, "content-type"),
+        ({"x-lq-times": "0"}, "x-lq-times"),
+        ({"x-lq-completion": "callback"}, "x-lq-completion"),  # nobody could reach this daemon
+    ],
+)
+async def test_a_field_that_is_wrong(
+    api: Peer, panel: Browser, fields: dict[str, str], field: str
+) -> None:
+    page = await panel.post("/schedules/new", **{**TYPED, **fields})
+    assert page.status == 400
+    assert f"wrong-{field}" in {given.get("id") for _, given in page.tags}
+    assert (await api.ask("GET schedules")).json == {"items": []}
+
+
+async def test_a_key_that_is_taken_updates_nothing(api: Peer, panel: Browser) -> None:
+    before = await stored(api, (await made(api, f"x-lq-key: {ODD}"))["id"])
+    page = await panel.post("/schedules/new", **TYPED)
+    assert page.status == 400
+    assert "there is a schedule with this key" in page.text
+    assert await stored(api, before["id"]) == before
+
+
+async def test_a_target_that_may_not_be_called_is_refused(panel: Browser) -> None:
+    page = await panel.post("/schedules/new", **{**TYPED, "x-lq-target": "http://169.254.169.254"})
+    assert page.status == 422
+    assert page.form("/schedules/new").fields["x-lq-target"] == "http://169.254.169.254"
+
+
+async def test_an_edit_changes_what_was_changed_and_nothing_else(api: Peer, panel: Browser) -> None:
+    schedule = await made(
+        api, BERLIN, 'x-lq-headers: {"Authorization": "secret-canary"}', "x-lq-retry: 3",
+        "content-type: application/json", body=b'{"n": 12345678901234567890}',
+    )  # fmt: skip
+    at = f"/schedules/{schedule['id']}/edit"
+    fields = (await panel.get(at)).form(at).fields
+    assert fields["payload"] == '{"n": 12345678901234567890}'
+    assert fields["x-lq-headers"] == "Authorization: [redacted]"
+    assert "x-lq-key" not in fields
+    page = await panel.follow(await panel.post(at, **fields))
+    assert "Nothing was different." in page.text
+    changes = {"x-lq-schedule": "15 3 * * *", "x-lq-retry": "", "x-lq-tz": ""}
+    page = await panel.follow(await panel.post(at, **{**fields, **changes}))
+    assert "At 03:15 every day , UTC" in page.text
+    after = await api.ask(f"GET schedules/{schedule['id']}")
+    assert b'"payload":{"n": 12345678901234567890}' in after.body
+    assert "retry" not in after.json
+    assert after.json["headers"] == {"Authorization": "[redacted]"}
+
+
+async def test_a_credential_stays_when_something_else_is_edited(
+    api: Peer, panel: Browser, running: Daemon
+) -> None:
+    schedule = await made(api, 'x-lq-headers: {"Authorization": "secret-canary"}')
+    at = f"/schedules/{schedule['id']}/edit"
+    fields = (await panel.get(at)).form(at).fields
+    await panel.post(at, **{**fields, "x-lq-timeout": "5s"})
+    assert await secret(running, schedule["id"]) == {"Authorization": "secret-canary"}
+    changed = "Authorization: [redacted]\nX-Team: mail"
+    page = await panel.post(at, **{**fields, "x-lq-timeout": "5s", "x-lq-headers": changed})
+    assert page.status == 409  # it has a time-out by now, which this form has not seen
+    again = page.form(at).fields
+    page = await panel.post(at, **again)
+    assert page.status == 400
+    assert "is what lq shows in place of a credential" in page.text
+    assert await secret(running, schedule["id"]) == {"Authorization": "secret-canary"}
+
+
+async def secret(running: Daemon, schedule_id: str) -> dict[str, str]:
+    """The headers of a schedule as its calls have them."""
+    found = await running.engine.schedules.get(ById(schedule_id))
+    return dict(found.spec.push.headers)
+
+
+async def test_an_edit_does_not_undo_that_of_somebody_else(api: Peer, panel: Browser) -> None:
+    schedule = await made(api)
+    at = f"/schedules/{schedule['id']}/edit"
+    fields = (await panel.get(at)).form(at).fields
+    await api.ask(f"PATCH schedules/{schedule['id']}", "x-lq-jitter: 7m")
+    page = await panel.post(at, **{**fields, "x-lq-timeout": "5s"})
+    assert page.status == 409
+    assert "somebody has changed this schedule" in page.text.lower()
+    assert (await stored(api, schedule["id"]))["jitter"] == "7m"
+    page = await panel.post(at, **page.form(at).fields)
+    assert page.status == 303
+    assert "jitter" not in await stored(api, schedule["id"])
+
+
+@pytest.mark.parametrize("body", [b"\x00\xff", b"x" * 100_001])
+async def test_a_payload_that_no_form_shows_stays(api: Peer, panel: Browser, body: bytes) -> None:
+    schedule = await made(api, "content-type: text/plain", body=body)
+    at = f"/schedules/{schedule['id']}/edit"
+    page = await panel.get(at)
+    assert "It stays unless another is typed." in page.text
+    fields = page.form(at).fields
+    assert fields["payload"] == ""
+    assert (await panel.post(at, **{**fields, "x-lq-timeout": "5s"})).status == 303
+    assert (await stored(api, schedule["id"]))["payload"]
+    refused = await panel.post(at, **{**fields, "content-type": "text/html"})
+    assert refused.status == 409
+    fields = refused.form(at).fields
+    assert (await panel.post(at, **fields)).status == 400
+    assert (await panel.post(at, **{**fields, "payload": "new"})).status == 303
+    after = await stored(api, schedule["id"])
+    assert (after["payload"], after["payloadType"]) == ("new", "text/html")
+
+
+async def test_a_payload_is_not_taken_away(api: Peer, panel: Browser) -> None:
+    schedule = await made(api, "content-type: text/plain", body=b"text")
+    at = f"/schedules/{schedule['id']}/edit"
+    fields = (await panel.get(at)).form(at).fields
+    page = await panel.post(at, **{**fields, "payload": ""})
+    assert page.status == 400
+    assert "can be replaced, but not taken away" in page.text
+
+
+async def test_a_preview_explains_and_saves_nothing(api: Peer, panel: Browser) -> None:
+    page = await panel.post("/schedules/new", **{**TYPED, "preview": "1"})
+    assert page.status == 200
+    assert "Every 90 seconds." in page.text
+    assert page.form("/schedules/new").fields["payload"] == '\n{"a": 1.10,\n "b": "ä"}'
+    assert (await api.ask("GET schedules")).json == {"items": []}
+
+
+async def explained(panel: Browser, **typed: str) -> Page:
+    """What is told of what was typed, as the page asks for it."""
+    query = "&".join(f"x-lq-{name}={text.replace(' ', '+')}" for name, text in typed.items())
+    page = await panel.get(f"/schedules/explain?{query}")
+    assert page.status == 200
+    assert [given["id"] for _, given in page.tags if "id" in given] == ["explanation"]
+    return page
+
+
+async def test_a_rule_is_explained_while_it_is_typed(panel: Browser) -> None:
+    assert "appears here" in (await explained(panel)).text
+    page = await explained(panel, schedule="30 2 * * *", tz="Europe/Berlin", start="2030-03-30")
+    assert "Start: expected an instant" in page.text
+    page = await explained(
+        panel, schedule="30 2 * * *", tz="Europe/Berlin", start="2030-03-30 00:00"
+    )
+    assert "At 02:30 every day." in page.text
+    assert page.text.count("+02:00") == 4
+    assert "02:30 is skipped by the clocks on this day" in page.text
+    wrong = await explained(panel, schedule="30 2 * *", tz="Nowhere")
+    assert re.search(r"Rule: .*\(at position", wrong.text)
+    assert "Time zone: there is no time zone" in wrong.text
+    assert "A rule is a cron expression" in wrong.text
+    hostile = await explained(panel, schedule="%3Cscript%3E * * * *")
+    assert "<script>" in hostile.text
+    assert b"<script>" not in hostile.body
+
+
+def told(page: Page) -> list[str]:
+    return [given["datetime"] for tag, given in page.tags if "data-form" in given]
+
+
+async def test_start_end_and_times_bound_what_is_foretold(panel: Browser) -> None:
+    soon = {"schedule": "every 1h", "start": "2030-01-01T00:30:00Z"}
+    page = await explained(panel, **soon)
+    assert told(page) == [f"2030-01-01T0{hour}:30:00.000Z" for hour in range(5)]
+    assert len(told(await explained(panel, **soon, times="2"))) == 2
+    assert len(told(await explained(panel, **soon, until="2030-01-01T02:30:00Z"))) == 3
+    page = await explained(panel, **soon, until="2029-01-01T00:00:00Z")
+    assert "no time to fire" in page.text
+    past = await explained(panel, schedule="every 1h", start="2020-01-01T00:30:00Z")
+    assert {text[13:] for text in told(past)} == {":30:00.000Z"}
+    assert len(told(await explained(panel, schedule="every hour"))) == 5
+
+
+async def test_who_may_look_changes_nothing(api: Peer, reader: Browser) -> None:
+    schedule = await made(api)
+    (before,) = (await api.ask("GET schedules")).json["items"]
+    at = f"/schedules/{schedule['id']}"
+    page = await reader.get(at)
+    assert page.status == 200
+    assert actions(page) == set()
+    assert {"Edit", "Delete"}.isdisjoint(page.links)
+    assert "New schedule" not in (await reader.get("/schedules")).links
+    for path in ("/schedules/new", f"{at}/edit"):
+        assert (await reader.get(path)).status == 403, path
+    for path in ("/schedules/new", f"{at}/edit", f"{at}/run", f"{at}/pause", f"{at}/resume",
+                 f"{at}/delete"):  # fmt: skip
+        assert (await reader.post(path, **TYPED)).status == 403, path
+    assert (await api.ask("GET schedules")).json["items"] == [before]
+
+
+async def test_a_limited_token_has_its_own_schedules(api: Peer, limited: Browser) -> None:
+    theirs = await made(api, f"x-lq-key: {ODD}")
+    assert (await limited.get(f"/schedules/{theirs['id']}")).status == 404
+    assert (await limited.get(f"/schedules/{theirs['id']}/edit")).status == 404
+    mine = {"x-lq-schedule": "@daily", "x-lq-queue": "mail-out",
+            "x-lq-target": "https://example.com/hook"}  # fmt: skip
+    page = await limited.follow(await limited.post("/schedules/new", **mine))
+    assert page.status == 200
+    assert "Edit" in page.links
+    assert (await limited.post("/schedules/new", **{**mine, "x-lq-queue": "ops"})).status == 403
+    taken = await limited.post("/schedules/new", **{**mine, "x-lq-key": ODD})
+    assert taken.status == 409
+    listed = await limited.get("/schedules")
+    assert ODD not in listed.text
+
+
+FILE = """
+[[schedules]]
+key = "free"
+schedule = "30 2 * * *"
+queue = "q"
+target = "https://example.com/hook"
+
+[[schedules]]
+key = "held"
+schedule = "@daily"
+queue = "q"
+target = "https://example.com/hook"
+paused = true
+"""
+
+
+@pytest.fixture
+async def of_file(home: Home) -> AsyncIterator[Browser]:
+    """An admin at a daemon with schedules of lq.toml."""
+    path = home.folder / "lq.toml"
+    path.write_text(
+        f'listen = "127.0.0.1:0"\ndata_dir = "{home.folder}"\nsocket = "{home.folder}/s"\n{FILE}'
+    )
+    async with daemon(load(str(path), {}), home.clock) as running:
+        _, token = await running.engine.create_token("ada", frozenset({Scope.ADMIN}), (), None)
+        async with Browser(running.port) as browser:
+            await browser.log_in(token)
+            yield browser
+
+
+async def test_what_lq_toml_sets_is_changed_there(of_file: Browser) -> None:
+    listed = await of_file.get("/schedules")
+    free, held = (listed.links[name] for name in ("free", "held"))
+    page = await of_file.get(free)
+    assert "lq.toml:5 . Change it there, and run lq apply" in page.text
+    assert {f"{free}/run", f"{free}/pause"} == actions(page)
+    assert {"Edit", "Delete"}.isdisjoint(page.links)
+    assert (await of_file.get(f"{free}/edit")).status == 409
+    assert (await of_file.post(f"{free}/edit")).status == 409
+    refused = await of_file.follow(await of_file.post(f"{free}/delete"))
+    assert "is set by" in refused.text
+    paused = await of_file.follow(await of_file.post(f"{free}/pause"))
+    assert f"{free}/resume" in actions(paused)
+    page = await of_file.get(held)
+    assert "which also says that it is paused" in page.text
+    assert {f"{held}/run"} == actions(page)
+    refused = await of_file.follow(await of_file.post(f"{held}/resume"))
+    assert "has paused = true" in refused.text
