@@ -43,7 +43,7 @@ def pages(scene: Scene) -> dict[str, str]:
         "item-encrypted": f"/items/{items['sealed']}",
         "schedules": "/schedules",
         "schedule": f"/schedules/{schedules['digest']}",
-        "schedule-new": "/schedules/new",
+        "schedule-new": "/schedules/new?x-lq-schedule=30+2+*+*+*&x-lq-tz=Europe/Berlin&queue=ops",
         "history": "/history",
         "failures": "/failures",
         "replay": "/history/replay?state=FAILED",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -432,6 +434,61 @@ async def test_a_limited_token_has_its_own_schedules(api: Peer, limited: Browser
     assert taken.status == 409
     listed = await limited.get("/schedules")
     assert ODD not in listed.text
+
+
+async def test_a_rule_that_is_understood_no_more_is_shown_with_what_is_wrong(
+    running: Daemon, api: Peer, panel: Browser
+) -> None:
+    """As an older lq might have stored it; or its zone is gone from this machine."""
+    schedule = await made(api, "x-lq-key: stale")
+    rewrite(running, schedule["id"], rule="30 25 * * *")
+    listed = await panel.get("/schedules")
+    assert "30 25 * * *" in listed.text
+    page = await panel.get(f"/schedules/{schedule['id']}")
+    assert page.status == 200
+    assert "Its times cannot be told:" in page.text
+    assert "25 is out of range" in page.text
+    at = f"/schedules/{schedule['id']}/edit"
+    fields = (await panel.get(at)).form(at).fields
+    assert fields["x-lq-schedule"] == "30 25 * * *"
+    page = await panel.follow(await panel.post(at, **{**fields, "x-lq-schedule": "30 5 * * *"}))
+    assert "At 05:30 every day" in page.text
+
+
+async def test_what_is_overdue_or_paused_by_lq_says_so(
+    running: Daemon, api: Peer, panel: Browser
+) -> None:
+    late = await made(api, "x-lq-key: late")
+    rewrite(running, late["id"], next_at=1_700_000_000_000)
+    held = await made(api, "x-lq-key: held")
+    rewrite(running, held["id"], paused=1, next_at=None, reason="it names no <target>")
+    over = await made(api, "x-lq-key: over", "x-lq-times: 1")
+    rewrite(running, over["id"], next_at=None, fired=1)
+    listed = await panel.get("/schedules")
+    assert "UTC overdue" in listed.text
+    assert "paused by lq: it names no <target>" in listed.text
+    assert "ended" in listed.text
+    assert "overdue its next run should have been" in await text_of(panel, late)
+    assert "paused by lq: it names no <target>" in await text_of(panel, held)
+    ended = await text_of(panel, over)
+    assert "ended it does not fire any more" in ended
+    assert "1 time of 1" in ended
+    assert "Next runs None." in ended
+
+
+async def text_of(panel: Browser, schedule: dict[str, Any]) -> str:
+    """What the page of a schedule says."""
+    return (await panel.get(f"/schedules/{schedule['id']}")).text
+
+
+def rewrite(running: Daemon, schedule_id: str, **columns: Any) -> None:
+    """Make a schedule in the database what it becomes only when something has gone wrong."""
+    named = ", ".join(f"{name} = :{name}" for name in columns)
+    path = running.engine.data_dir / "lq.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(
+            f"UPDATE schedules SET {named} WHERE id = :id", {**columns, "id": schedule_id}
+        )
 
 
 FILE = """
