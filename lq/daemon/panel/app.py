@@ -23,11 +23,14 @@ from lq.daemon.api.call import Reply
 from lq.daemon.engine import Engine
 from lq.daemon.panel import (
     endpoints,
+    failures,
+    history,
     overview,
     queues,
     schedule_form,
     schedules,
     settings,
+    sweeps,
     unfinished,
 )
 from lq.daemon.panel.assets import Assets
@@ -50,12 +53,15 @@ log = logging.getLogger(__name__)
 LOGOUT: Final = "/logout"
 PAGES: Final[tuple[Page, ...]] = (
     *overview.PAGES,
+    *sweeps.PAGES,
     *queues.PAGES,
     *unfinished.PAGES,
     *schedule_form.PAGES,
     *schedules.PAGES,
     *endpoints.PAGES,
     *settings.PAGES,
+    *history.PAGES,
+    *failures.PAGES,
 )
 
 _STATIC: Final = re.compile(r"/static/([0-9a-f]{12})/([A-Za-z0-9._/-]+)")

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any, Final
 
 from lq.daemon.api.call import Reply
+from lq.daemon.panel.filters import filter_of, read_fields
 from lq.daemon.panel.routes import Page
 from lq.daemon.panel.visit import Visit
 from lq.errors import RequestError
 
-_FILTER: Final = ("queue", "state", "key", "label", "schedule", "target", "error")
 _PAGE: Final = 50
 
 
 async def listing(visit: Visit) -> Reply:
-    fields = {name: text.strip() for name, text in visit.fields.items() if text.strip()}
-    wanted: dict[str, str] = {name: fields[name] for name in _FILTER if name in fields}
+    fields = await read_fields(visit)
+    wanted = filter_of(fields)
     asked = wanted | {"limit": str(_PAGE), "cursor": fields.get("cursor", "")}
     page: dict[str, Any] = {"items": []}
     refused = None
