@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -33,7 +33,8 @@ class Session(Struct):
     """One login.
 
     Shape: `secured` says that its cookie travels by TLS alone. `notices` are told on the next page,
-    and forgotten. `begun` and `used` are monotonic seconds.
+    and forgotten; so are the tokens in `made`, which nobody has seen yet. `begun` and `used` are
+    monotonic seconds.
     """
 
     principal: Principal
@@ -41,6 +42,7 @@ class Session(Struct):
     begun: float
     used: float
     notices: list[str]
+    made: list[dict[str, Any]] = []
     ended: bool = False
 
 

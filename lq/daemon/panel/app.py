@@ -29,8 +29,10 @@ from lq.daemon.panel import (
     queues,
     schedule_form,
     schedules,
+    secret,
     settings,
     sweeps,
+    tokens,
     unfinished,
 )
 from lq.daemon.panel.assets import Assets
@@ -62,6 +64,8 @@ PAGES: Final[tuple[Page, ...]] = (
     *settings.PAGES,
     *history.PAGES,
     *failures.PAGES,
+    *tokens.PAGES,
+    *secret.PAGES,
 )
 
 _STATIC: Final = re.compile(r"/static/([0-9a-f]{12})/([A-Za-z0-9._/-]+)")
