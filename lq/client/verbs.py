@@ -111,9 +111,15 @@ class Verbs:
         key = os.urandom(16).hex() if idempotency_key is LEFT_OUT else idempotency_key
         return _make(path, headers, lines_of(entries), key)
 
-    def item(self, ref: Ref) -> Plan[Json]:
-        """Show an item with its payload; by key only while it is unprocessed."""
-        return _ask("GET", _item(ref))
+    def item(self, ref: Ref, *, payload: str | None = None) -> Plan[Json]:
+        """Show an item with its payload; by key only while it is unprocessed.
+
+        Shape: with `payload="base64"` its payload is there to the byte.
+        """
+        if payload is None:
+            return (yield from _ask("GET", _item(ref)))
+        found = yield from self._id(ref, self.item)
+        return (yield from _ask("GET", f"{_item(found)}{_query({'payload': payload})}"))
 
     def find(self, ref: Ref) -> Plan[Json]:
         """Show an item; by key also the one that finished last, when none is unprocessed."""

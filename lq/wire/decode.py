@@ -68,6 +68,9 @@ DEEP_QUERY: Final[Known[str]] = MappingProxyType({"deep": ("deep", fields.read_f
 ROTATION_QUERY: Final[Known[str]] = MappingProxyType(
     {"overlap": ("overlap_ms", fields.read_overlap)}
 )
+ITEM_QUERY: Final[Known[str]] = MappingProxyType(
+    {"payload": ("as_base64", fields.read_payload_form)}
+)
 LOG_QUERY: Final[Known[str]] = MappingProxyType(
     {
         "attempt": ("attempt", fields.read_attempt),
@@ -216,6 +219,11 @@ def decode_atomic(query: str) -> bool:
 def decode_dry(query: str) -> bool:
     """Read `?dry=1`. Raises: ValidationError."""
     return bool(read_query(query, DRY_QUERY).get("dry"))
+
+
+def decode_item_query(query: str) -> bool:
+    """Read `?payload=base64`. Raises: ValidationError."""
+    return bool(read_query(query, ITEM_QUERY).get("as_base64"))
 
 
 class LogQuery(Struct, frozen=True):

@@ -30,6 +30,7 @@ from lq.wire.decode import (
     EDIT_HEADERS,
     FAIL_HEADERS,
     FORCE_QUERY,
+    ITEM_QUERY,
     LOG_QUERY,
     OVERVIEW_QUERY,
     PUSH_HEADERS,
@@ -342,6 +343,9 @@ _PARAMETERS: Final[Mapping[str, Form]] = {
         _DURATION,
         "1h",
     ),
+    "payload": Form(
+        "its payload to the byte, in base64 (default: as what it is)", _words("base64"), "base64"
+    ),
     "attempt": Form(
         "the number of an attempt (default: the last one)",
         {"type": "integer", "minimum": 1, "maximum": 999_999_999},
@@ -543,6 +547,7 @@ ATOMIC: Final = _described(ATOMIC_QUERY, _PARAMETERS)
 BATCH: Final = (*_described(BATCH_HEADERS, _ITEM), _REPEATED, *_TRACE)
 ENTRY: Final = _described(ENTRY_MEMBERS, _ENTRY)
 DRY: Final = _described(DRY_QUERY, _PARAMETERS)
+ITEM: Final = _described(ITEM_QUERY, _PARAMETERS)
 LOGS: Final = _described(LOG_QUERY, _PARAMETERS)
 ROTATION: Final = _described(ROTATION_QUERY, _PARAMETERS)
 FORCE: Final = _described(FORCE_QUERY, _PARAMETERS)

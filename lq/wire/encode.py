@@ -209,8 +209,11 @@ def encode_item(job: Job, hide: Hide) -> bytes:
     return to_json(_Item(**_item_members(redact_job(job, hide))))
 
 
-def encode_full_item(job: Job, hide: Hide) -> bytes:
-    """An Item with its payload and how it is called; credentials are not shown."""
+def encode_full_item(job: Job, hide: Hide, *, as_base64: bool = False) -> bytes:
+    """An Item with its payload and how it is called; credentials are not shown.
+
+    Shape: `as_base64` is for who needs the bytes: JSON loses the space around it.
+    """
     job = redact_job(job, hide)
     return to_json(
         _FullItem(
@@ -218,7 +221,7 @@ def encode_full_item(job: Job, hide: Hide) -> bytes:
             timeout=format_duration(job.timeout_ms),
             headers=redacted(job.headers),
             redacted=tuple(hide(job.queue)),
-            **payload_members(job.payload, job.content_type),
+            **payload_members(job.payload, job.content_type, as_base64=as_base64),
             **_item_members(job),
         )
     )

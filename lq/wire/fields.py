@@ -332,6 +332,11 @@ def read_patience(text: str) -> int:
     return wait_ms
 
 
+def read_payload_form(text: str) -> bool:
+    """Whether a payload is wanted as the bytes that it is."""
+    return choice(text.lower(), ("base64",)) == "base64"
+
+
 def read_flag(text: str) -> bool:
     return choice(text.lower(), ("1", "0", "true", "false")) in ("1", "true")
 

@@ -68,12 +68,16 @@ def _named(header: str, words: Sequence[str]) -> bool:
     return bool(words) and f"header:{header.lower()}" in words
 
 
-def payload_members(payload: bytes | None, content_type: str | None) -> dict[str, Any]:
+def payload_members(
+    payload: bytes | None, content_type: str | None, *, as_base64: bool = False
+) -> dict[str, Any]:
     """The payload as JSON when it is declared to be, as text when it is, else in base64."""
     members: dict[str, Any] = {"payload_type": content_type}
     if not payload:
         return members
-    if is_json_type(content_type):
+    if as_base64:
+        text = None
+    elif is_json_type(content_type):
         if _is_json(payload):
             return {**members, "payload": Raw(payload)}
         text = None

@@ -101,6 +101,7 @@ async def test_every_verb_has_its_answer(face: Face, reach: dict[str, Any], home
     assert (item["state"], item["outcome"]) == ("PENDING", "created")
     ref = ByKey("a/b", "k")
     assert (await client.item(ref))["payload"] == {"n": None}
+    assert (await client.item(ref, payload="base64"))["payload"] == "eyJuIjpudWxsfQ=="
     assert (await client.edit(ref, delay_ms=10_000))["id"] == item["id"]
     assert [one["id"] for one in (await client.items("a/b"))["items"]] == [item["id"]]
     assert await client.attempts(ref) == []

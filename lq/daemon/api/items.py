@@ -41,8 +41,9 @@ async def push(call: Call) -> Reply:
 
 
 async def show(call: Call) -> Reply:
-    wire.refuse_query(call.query)
-    return Reply(wire.encode_full_item(await call.engine.get(call.ref), call.engine.redactions))
+    as_base64 = wire.decode_item_query(call.query)
+    job = await call.engine.get(call.ref)
+    return Reply(wire.encode_full_item(job, call.engine.redactions, as_base64=as_base64))
 
 
 async def cancel(call: Call) -> Reply:
@@ -127,7 +128,8 @@ def _visible(call: Call, wanted: JobFilter) -> JobFilter:
 
 
 _BOUND = (NotFound, Conflict)
-_SHOW = Operation("Show an item", {200: "FullItem"}, (NotFound,))
+_SHOW = Operation("Show an item", {200: "FullItem"}, (NotFound,), query=describe.ITEM)
+_SHOW_BY_KEY = _SHOW._replace(query=())  # what follows a key belongs to it
 _CANCEL = Operation("Cancel an item; of one that runs no retry follows", {200: "Item"}, _BOUND)
 _EDIT = Operation(
     "Change an item that waits: headers of a push, and a new payload unless the body is empty",
@@ -164,7 +166,7 @@ _UNFINISHED = Operation("List unprocessed items", {200: "Items"}, query=describe
 _HISTORY = Operation("List finished items, newest first", {200: "Items"}, query=describe.HISTORY)
 
 ROUTES = (
-    Route("GET", _BY_KEY, show, _READER, _SHOW),  # first: a key may end like a path of items
+    Route("GET", _BY_KEY, show, _READER, _SHOW_BY_KEY),  # first: a key may end like a path of items
     Route("DELETE", _BY_KEY, cancel, _OWNER, _CANCEL),
     Route("PATCH", _BY_KEY, edit, _OWNER, _EDIT),
     Route("POST", f"{_QUEUE}/?", push, _OWNER, _PUSH),

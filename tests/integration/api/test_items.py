@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 
 import pytest
@@ -20,6 +21,17 @@ async def test_a_push_says_where_the_item_is(api: Peer) -> None:
     assert found.json["payload"] == "x"
     assert found.json["labels"] == ["a", "b"]
     assert {**pushed.json, **found.json} == {**found.json, "outcome": "created"}
+
+
+@pytest.mark.parametrize("payload", [b' {"a": 1}\n', b"text", b"\xff\0"])
+async def test_a_payload_to_the_byte(api: Peer, payload: bytes) -> None:
+    typed = "Content-Type: application/json"
+    pushed = await api.ask("POST queues/q/items", *WAITING, typed, body=payload)
+    shown = (await api.ask(f"GET items/{pushed.json['id']}?payload=base64")).json
+    assert base64.b64decode(shown["payload"]) == payload
+    assert shown["payloadEncoding"] == "base64"
+    refused = await api.ask(f"GET items/{pushed.json['id']}?payload=hex")
+    assert refused.issues == ["payload"]
 
 
 @pytest.mark.parametrize(

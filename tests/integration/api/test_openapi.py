@@ -17,6 +17,7 @@ from lq.wire import describe
 from lq.wire.batch import BATCH_HEADERS, ENTRY
 from lq.wire.decode import (
     EDIT_HEADERS,
+    ITEM_QUERY,
     PUSH_HEADERS,
     pause_query,
     queue_members,
@@ -49,6 +50,7 @@ TEXTS: dict[str, tuple[Known[Any], tuple[Field, ...]]] = {
     "edit": (EDIT_HEADERS, describe.EDIT),
     "schedule": (SCHEDULE_HEADERS, describe.SCHEDULE),
     "schedule edit": (SCHEDULE_EDIT_HEADERS, describe.SCHEDULE_EDIT),
+    "item": (ITEM_QUERY, describe.ITEM),
     "items": (UNFINISHED_QUERY, describe.UNFINISHED),
     "history": (HISTORY_QUERY, describe.HISTORY),
     "failures": (FAILURES_QUERY, describe.FAILURES),
