@@ -175,6 +175,12 @@ async def test_a_one_time_link_leaves_no_trace(lq: Daemon, admin: Page) -> None:
     assert "#" not in admin.url
 
 
+async def test_a_link_can_be_pasted_where_the_login_is_shown(lq: Daemon, visit: Visit) -> None:
+    await visit.page.goto(f"{lq.url}/login")
+    await log_in(lq, visit.page)
+    await expect(visit.page.locator("h1")).to_have_text("Overview")
+
+
 async def test_every_page_keeps_to_its_policy(scene: Scene, looking: Page) -> None:
     """The fixture fails for what a page of our own makes the browser complain of."""
     for path in pages(scene).values():
