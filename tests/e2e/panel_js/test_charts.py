@@ -154,6 +154,7 @@ async def test_another_chart_takes_the_place_of_one(site: Site, visit: Visit) ->
     image = visit.page.locator("#throughput").get_by_role("img")
     await expect(image).to_have_attribute("aria-label", re.compile("taken: 66"))
     await expect(visit.page.locator("canvas")).to_have_count(3)
+    assert await visit.page.evaluate("() => uPlot.sync('lq').plots.length") == 3
 
 
 async def test_the_cursor_shows_the_values(site: Site, visitor: Visitor) -> None:
