@@ -8,6 +8,9 @@ import { count, COUNT_STEPS, span, SPAN_STEPS } from "./units.js";
 
 const HEIGHT_PX = 180;
 const LEAST_PX = 120;
+const MARGIN_PX = 20;
+const DIGIT_PX = 7;
+const LEAST_DIGITS = 3;
 const MINUTE_S = 60;
 const HOUR_S = 3600;
 const KINDS = {
@@ -150,14 +153,14 @@ function optionsOf(figure, kind) {
       { ...axis, size: 32, space: 60, values: (_, splits) => splits.map(timeMark) },
       {
         ...axis,
-        size: 64,
+        size: room,
         space: 30,
         incrs: kind.steps,
         values: (_, splits) => splits.map(kind.write),
       },
     ],
     series: [
-      { label: "at", value: (_, at) => (at === null ? "–" : moment(at)) },
+      { label: "at", value: (_, at) => (at === null ? "\u00a0" : moment(at)) },
       ...kind.lines.map((line) => ({
         label: line.label,
         stroke: colour(line.colour),
@@ -176,6 +179,13 @@ function rangeOfTimes(_, first, last) {
     return [now - HOUR_S, now];
   }
   return first === last ? [first - MINUTE_S, last + MINUTE_S] : [first, last];
+}
+
+/** How wide the marks of an axis are. */
+function room(_, marks) {
+  return (
+    MARGIN_PX + DIGIT_PX * Math.max(LEAST_DIGITS, ...(marks ?? []).map(({ length }) => length))
+  );
 }
 
 function timeMark(at) {
