@@ -19,6 +19,7 @@ from lq.model import QueueSettings, Scope
 from lq.scriptlets import Scriptlet
 from tests.integration.api.handler import Handler
 from tests.integration.api.raw import WAITING, Peer
+from tests.support.handler import Wire, listening, response
 from tests.support.pages import Browser, Page
 
 from .conftest import SteppedClock, logged_in
@@ -316,6 +317,8 @@ async def test_edit_and_retry(api: Peer, panel: Browser, handler: Handler) -> No
     assert "It waits again, as you changed it." in done.text
     assert (await handler.calls.get()).body == b'{"n":2}'
     assert (await ended(api, item))["state"] == "COMPLETED"
+    page = await panel.get(f"/items/{item['id']}")
+    assert re.search("Attempt 1 rejected .* Tried again by hand.* Attempt 1 succeeded", page.text)
     moved_on = await panel.post(path, **{**form.fields, "again": "", "payload": '{"n":3}'})
     assert moved_on.status == 409
     assert (await shown(api, item))["state"] == "COMPLETED"
@@ -379,6 +382,27 @@ async def test_what_is_encrypted(api: Peer, panel: Browser, handler: Handler) ->
     whole = await panel.get(page.links["Load all of it, to decrypt it here."])
     sealed = next(given for tag, given in whole.tags if "data-sealed" in given)
     assert base64.b64decode(sealed["data-body"]) == body * 2000
+
+
+async def test_an_answer_that_is_encrypted(special: Daemon) -> None:
+    owner = Peer(socket_path=str(special.engine.data_dir / "socket"))
+    body = bytes(range(60))
+
+    async def serve(wire: Wire) -> None:
+        await wire.reader.readuntil(b"\r\n\r\n")
+        await wire.send(response(200, body, {"Content-Type": SEALED}))
+        wire.close()
+
+    async with listening(serve) as port, await logged_in(special, "rob", Scope.READ) as panel:
+        item = await pushed(owner, f"x-lq-target: http://127.0.0.1:{port}/", queue="a%2Fb")
+        assert (await ended(owner, item))["state"] == "COMPLETED"
+        page = await panel.get(f"/items/{item['id']}")
+        answer = await panel.get(page.links["Decrypt the answer"])
+        sealed = next(given for tag, given in answer.tags if "data-sealed" in given)
+        assert base64.b64decode(sealed["data-body"]) == body
+        assert (sealed["data-queue"], sealed["data-purpose"]) == ("a/b", "result")
+        assert sealed["data-type"] == SEALED
+    await owner.close()
 
 
 async def test_what_is_redacted(special: Daemon, handler: Handler) -> None:
