@@ -43,21 +43,24 @@ class Content(Struct, frozen=True, kw_only=True):
     sealed: str | None = None
 
 
-def content(body: bytes, kind: str | None, *, whole: bool = False) -> Content:
-    """What to show of a body of this type. Shape: `whole` wants an encrypted one at any size."""
+def content(body: bytes, kind: str | None, *, whole: bool = False, most: int = SHOWN) -> Content:
+    """What to show of a body of this type, so many characters at most.
+
+    Shape: `whole` wants an encrypted one at any size.
+    """
     is_sealed = (kind or "").partition(";")[0].strip().lower() == _SEALED_TYPE
     text = readable(body)
     laid_out = None
     if text is not None and not is_sealed and _is_json_document(body):
-        laid_out = pretty(text, SHOWN + 1)
+        laid_out = pretty(text, most + 1)
     fits = len(body) <= SEALED_SHOWN or whole
     return Content(
         size=len(body),
         kind=kind or "",
-        pretty=None if laid_out is None else laid_out[:SHOWN],
-        text=None if text is None else text[:SHOWN],
-        hexed=hex_rows(body[:SHOWN_IN_HEX]),
-        cut=len(text or "") > SHOWN or len(laid_out or "") > SHOWN,
+        pretty=None if laid_out is None else laid_out[:most],
+        text=None if text is None else text[:most],
+        hexed=hex_rows(body[: min(most, SHOWN_IN_HEX)]),
+        cut=len(text or "") > most or len(laid_out or "") > most,
         is_sealed=is_sealed,
         sealed=base64.b64encode(body).decode() if is_sealed and fits else None,
     )

@@ -11,6 +11,7 @@ from msgspec.json import encode
 
 from lq.daemon.api.call import NOT_STORED, Reply
 from lq.daemon.panel.content import (
+    SHOWN,
     Content,
     answer_bytes,
     answer_type,
@@ -38,14 +39,13 @@ class _Try(Struct, frozen=True):
     """An attempt on the timeline.
 
     Shape: `number` counts all that there were, while `n` begins anew with each retry by hand.
-    `glimpse` is the beginning of the answer, if it is text; `more` tells that it is not all.
+    `glimpse` is the beginning of the answer, if it is text.
     """
 
     number: int
     shown: Json
     answer: Content
     glimpse: str | None
-    more: bool
     log: str | None
 
 
@@ -55,8 +55,8 @@ async def show(visit: Visit) -> Reply:
     except NotFound:
         return visit.page("item_missing.html", status=404, id=visit.parts["id"])
     path = quoted("items", item["id"])
-    tries = _tries((await visit.get(f"{path}/attempts"))["attempts"])
-    is_all = "all" in visit.fields
+    attempts = (await visit.get(f"{path}/attempts"))["attempts"]
+    first = 0 if "all" in visit.fields else max(len(attempts) - MOST_ATTEMPTS, 0)
     why = await visit.get(f"{path}/why") if item["state"] in _WAITING else None
     payload = payload_bytes(item)
     address = f"{'https' if visit.session.secured else 'http'}://{visit.headers['Host']}"
@@ -64,9 +64,9 @@ async def show(visit: Visit) -> Reply:
         "item.html",
         item=item,
         payload=content(payload, item.get("payloadType"), whole="whole" in visit.fields),
-        tries=tries if is_all else tries[-MOST_ATTEMPTS:],
-        total=len(tries),
-        longest=max((one.shown.get("ms", 0) for one in tries), default=0),
+        tries=[_try(n, one, _GLIMPSE) for n, one in enumerate(attempts[first:], first + 1)],
+        earlier=first,
+        longest=max((one.get("ms", 0) for one in attempts), default=0),
         why=why,
         schedule=await _schedule(visit, item),
         commands=commands(item, payload, address, visit.now),
@@ -223,27 +223,21 @@ async def _attempt(visit: Visit) -> tuple[Json, _Try]:
     """The item and the attempt that the path names. Raises: RequestError."""
     item = await _item(visit)
     number = int(visit.parts["number"])
-    tries = _tries((await visit.get(quoted("items", item["id"], "attempts")))["attempts"])
-    if not 1 <= number <= len(tries):
+    attempts = (await visit.get(quoted("items", item["id"], "attempts")))["attempts"]
+    if not 1 <= number <= len(attempts):
         raise NotFound("this item has no such attempt")
-    return item, tries[number - 1]
+    return item, _try(number, attempts[number - 1])
 
 
-def _tries(attempts: list[Json]) -> list[_Try]:
-    return [_try(number, shown) for number, shown in enumerate(attempts, 1)]
-
-
-def _try(number: int, shown: Json) -> _Try:
-    body = answer_bytes(shown)
-    answer = content(body, answer_type(shown))
-    text = None if answer.is_sealed else answer.pretty or answer.text
+def _try(number: int, shown: Json, most: int = SHOWN) -> _Try:
+    """An attempt, with so many characters of its answer."""
+    answer = content(answer_bytes(shown), answer_type(shown), most=most)
     log = answer_bytes(shown, "log").decode(errors="replace") if "log" in shown else None
     return _Try(
         number=number,
         shown=shown,
         answer=answer,
-        glimpse=None if text is None else text[:_GLIMPSE],
-        more=text is None or len(text) > _GLIMPSE,
+        glimpse=None if answer.is_sealed else answer.pretty or answer.text,
         log=log,
     )
 

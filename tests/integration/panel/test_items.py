@@ -15,6 +15,7 @@ import pytest
 
 from lq.config import Config, EgressConfig, Validate
 from lq.daemon.main import Daemon, daemon
+from lq.daemon.panel.items import MOST_ATTEMPTS
 from lq.model import QueueSettings, Scope
 from lq.scriptlets import Scriptlet
 from tests.integration.api.handler import Handler
@@ -458,3 +459,22 @@ async def test_a_scriptlet_says_what_it_does(special: Daemon) -> None:
         assert (await panel.get(f"/items/{item['id']}/log?attempt=9")).status == 404
         assert (await panel.get(f"/items/{item['id']}/log?offset=x")).status == 400
     await owner.close()
+
+
+async def test_of_many_attempts_the_last_ones_are_shown(
+    api: Peer, panel: Browser, handler: Handler
+) -> None:
+    rows = json.dumps([{"row": number} for number in range(5000)]).encode()
+    handler.answers += [(500, rows)] * 30
+    item = await pushed(api, f"x-lq-target: {handler.url}", f"x-lq-retry: {','.join(['0s'] * 29)}")
+    async with asyncio.timeout(30):
+        while "finished" not in (found := await shown(api, item)):
+            if found["state"] == "RETRY":  # the breaker spares what keeps failing
+                await api.ask(f"POST items/{item['id']}/run")
+    page = await panel.get(f"/items/{item['id']}")
+    assert page.text.count("took") == MOST_ATTEMPTS
+    assert page.text.count("All of it") == MOST_ATTEMPTS
+    assert len(page.body) < 400_000
+    assert "/attempts/30" in page.links["All of it"]
+    every = await panel.get(page.links["Show the 5 attempts before these"])
+    assert every.text.count("took") == 30
