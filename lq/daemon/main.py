@@ -374,6 +374,7 @@ def _welcome(config: Config, running: Daemon) -> str:
     host = f"[{config.host}]" if ":" in config.host else config.host
     scheme = "https" if config.tls.cert else "http"
     lq = _typed()
+    panel = f"  {lq} panel      the same and more, in a browser\n" if config.panel.enabled else ""
     variables = f"  env     {', '.join(config.variables)}\n" if config.variables else ""
     return (
         f"lq {__version__} is ready (pid {os.getpid()})\n"
@@ -386,6 +387,7 @@ def _welcome(config: Config, running: Daemon) -> str:
         f"  {lq} push --queue mail --target https://example.com/hook --no-validate"
         ' --data \'{"to":"ada"}\'\n'
         f"  {lq} items ls   what waits and runs\n"
+        f"{panel}"
         f"  {lq} doctor     whether all is well"
     )
 

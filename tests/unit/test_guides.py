@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 GUIDES = (
     *("README.md", "examples/README.md", "docs/cli.md"),
     *("docs/handlers.md", "docs/orchestrator.md", "docs/security.md"),
-    *("docs/cron-replacement.md", "docs/vps.md", "docs/listen.md"),
+    *("docs/cron-replacement.md", "docs/vps.md", "docs/listen.md", "docs/panel.md"),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -12,11 +13,12 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Page, expect
 
-from tests.e2e.browser import Visit
+from tests.e2e.browser import Visit, Visitor
 from tests.e2e.conftest import Start
 from tests.e2e.endpoint import Answer, Endpoint
 from tests.e2e.process import Daemon, wait_until
 from tests.screenshots import pages
+from tests.support.certificates import Authority
 from tests.support.scene import Scene
 
 from .conftest import log_in
@@ -179,6 +181,24 @@ async def test_a_link_can_be_pasted_where_the_login_is_shown(lq: Daemon, visit: 
     await visit.page.goto(f"{lq.url}/login")
     await log_in(lq, visit.page)
     await expect(visit.page.locator("h1")).to_have_text("Overview")
+
+
+async def test_over_tls_the_cookie_is_this_hosts_alone(
+    start: Start, visitor: Visitor, tmp_path: Path
+) -> None:
+    cert, key = Authority(tmp_path).issue("lq")
+    lq = start(f'[tls]\ncert = "{cert}"\nkey = "{key}"')
+    visit = await visitor(ignore_https_errors=True)
+    await log_in(lq, visit.page)
+    [cookie] = await visit.context.cookies()
+    assert cookie["name"] == "__Host-lq"
+    assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
+    await visit.page.goto(f"{lq.url}/queues")
+    await expect(visit.page.locator("h1")).to_have_text("Queues")
+    await expect(visit.page.locator("#live")).to_have_attribute("data-state", "live")
+    await visit.page.get_by_role("button", name="Log out").click()
+    await expect(visit.page.locator("h1")).to_have_text("Log in")
+    assert await visit.context.cookies() == []
 
 
 async def test_every_page_keeps_to_its_policy(scene: Scene, looking: Page) -> None:
