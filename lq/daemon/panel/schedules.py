@@ -138,7 +138,7 @@ def clocks(texts: Sequence[str]) -> list[str]:
 def told(cron: Json) -> list[Json]:
     """The times of an explained rule, each with what the clocks of its zone do to it."""
     notes = cron.get("notes", {})
-    local = cron["timezone"] != "UTC" and not cron["schedule"].startswith("E=")
+    local = not cron["schedule"].startswith("E=")
     return [
         {
             "at": parse_rfc3339(text),
