@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,10 +21,9 @@ from lq.daemon.panel.editing import changes, fields_of_item, in_form, read_when
 from lq.daemon.panel.guard import HEADERS
 from lq.daemon.panel.repeating import commands
 from lq.daemon.panel.routes import Page
-from lq.daemon.panel.visit import Json, Visit, quoted
+from lq.daemon.panel.visit import Json, Visit, attachment, quoted
 from lq.errors import Conflict, NotFound, RequestError, ValidationError
 from lq.wire.fields import METHODS
-from lq.wire.parts import readable
 
 MOST_ATTEMPTS: Final = 25
 """So many of the last ones are on the page at first: each may have brought 64 KiB."""
@@ -79,7 +77,7 @@ async def download(visit: Visit) -> Reply:
     item = await _item(visit)
     if "body" in item.get("redacted", ()):
         raise Conflict("the payload is kept to itself by its queue", hint=_REDACTED)
-    return _file(payload_bytes(item), f"{item['id']}-payload")
+    return attachment(payload_bytes(item), f"{item['id']}-payload")
 
 
 async def attempt(visit: Visit) -> Reply:
@@ -89,7 +87,7 @@ async def attempt(visit: Visit) -> Reply:
 
 async def download_answer(visit: Visit) -> Reply:
     item, one = await _attempt(visit)
-    return _file(answer_bytes(one.shown), f"{item['id']}-answer-{one.number}")
+    return attachment(answer_bytes(one.shown), f"{item['id']}-answer-{one.number}")
 
 
 async def log(visit: Visit) -> Reply:
@@ -249,16 +247,6 @@ def _page(item: Mapping[str, Any]) -> str:
 def _told(error: RequestError) -> RequestError:
     """A refusal with the names that the form has."""
     return in_form(error) if isinstance(error, ValidationError) else error
-
-
-def _file(body: bytes, name: str) -> Reply:
-    """Bytes to be kept, which no browser opens as a page of ours."""
-    kind, ending = "application/octet-stream", "bin"
-    if readable(body) is not None:
-        kind, ending = "text/plain; charset=utf-8", "txt"
-    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)
-    kept = ("Content-Disposition", f'attachment; filename="{plain}.{ending}"')
-    return Reply(body, headers=(*HEADERS, NOT_STORED, kept), content_type=kind)
 
 
 _REDACTED: Final = "redact in its part of lq.toml says so"

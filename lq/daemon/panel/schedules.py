@@ -5,18 +5,19 @@ Owns: how times of a schedule are shown in its own zone. Forms are `schedule_for
 
 from __future__ import annotations
 
+import base64
 import datetime
 from calendar import monthcalendar
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Raw
 from msgspec.json import decode
-from msgspec.json import format as pretty
 
 from lq.daemon.api.call import Reply
+from lq.daemon.panel.content import content
 from lq.daemon.panel.routes import Page
-from lq.daemon.panel.visit import Json, Visit, quoted
+from lq.daemon.panel.visit import Json, Visit, attachment, quoted
 from lq.errors import Conflict, RequestError, ValidationError
 from lq.when import format_instant, parse_rfc3339
 from lq.wire.parts import is_json_type
@@ -27,7 +28,6 @@ NEXT: Final = 5
 _PAGE: Final = 50
 _RUNS: Final = 10
 _FIRST_MONTH: Final = "1970-01"
-_SHOWN_PAYLOAD: Final = 20_000
 
 
 async def listing(visit: Visit) -> Reply:
@@ -56,13 +56,25 @@ async def show(visit: Visit) -> Reply:
     return visit.page(
         "schedule.html",
         schedule=schedule,
-        payload=_shown(schedule),
+        payload=content(
+            _payload(schedule), schedule.get("payloadType"), whole="whole" in visit.fields
+        ),
         month=month,
         runs=runs,
         trouble=trouble,
         items={one["id"]: one for one in unfinished["items"] + finished["items"]}.values(),
         more="cursor" in finished,
     )
+
+
+async def download(visit: Visit) -> Reply:
+    schedule = read(await visit.get_raw(api_path(visit)))
+    if "body" in schedule.get("redacted", ()):
+        raise Conflict(
+            "the payload is kept to itself by its queue",
+            hint="redact in its part of lq.toml says so",
+        )
+    return attachment(_payload(schedule), f"{schedule['id']}-payload")
 
 
 async def run(visit: Visit) -> Reply:
@@ -112,12 +124,12 @@ def said(error: RequestError) -> str:
 
 
 def read(members: dict[str, Raw]) -> Json:
-    """A schedule, its payload as text: JSON as it was pushed."""
-    schedule = {name: decode(raw) for name, raw in members.items()}
-    if "payload" in schedule and "payloadEncoding" not in schedule:
-        payload = schedule["payload"]
-        json = is_json_type(schedule.get("payloadType"))
-        schedule["payload"] = bytes(members["payload"]).decode() if json else payload
+    """A schedule, its payload as text: JSON as it was pushed, however deep it is nested."""
+    schedule = {name: decode(raw) for name, raw in members.items() if name != "payload"}
+    if "payload" in members:
+        raw = members["payload"]
+        as_json = "payloadEncoding" not in schedule and is_json_type(schedule.get("payloadType"))
+        schedule["payload"] = bytes(raw).decode() if as_json else decode(raw, type=str)
     return schedule
 
 
@@ -212,19 +224,14 @@ def _moved(first: datetime.date, days: int) -> str:
     return f"{first + datetime.timedelta(days=days):%Y-%m}"
 
 
-def _shown(schedule: Json) -> Json | None:
-    """The payload as it is shown: JSON on lines of its own, no more of it than one looks at."""
-    if "payload" not in schedule:
-        return None
-    text: str = schedule["payload"]
-    if is_json_type(schedule.get("payloadType")) and "payloadEncoding" not in schedule:
-        text = pretty(text, indent=2)
-    shown: dict[str, Any] = {"text": text[:_SHOWN_PAYLOAD], "cut": len(text) > _SHOWN_PAYLOAD}
-    return shown
+def _payload(schedule: Json) -> bytes:
+    text: str = schedule.get("payload", "")
+    return base64.b64decode(text) if "payloadEncoding" in schedule else text.encode()
 
 
 PAGES: Final = (
     Page("GET", r"/schedules/?", listing),
+    Page("GET", f"{SCHEDULE}/payload", download),
     Page("POST", f"{SCHEDULE}/run", run),
     Page("POST", f"{SCHEDULE}/pause", pause),
     Page("POST", f"{SCHEDULE}/resume", resume),

@@ -6,6 +6,7 @@ jobs, and knows no route.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote
@@ -21,6 +22,7 @@ from lq.daemon.panel.pages import Pages, with_query
 from lq.daemon.sessions import Session
 from lq.errors import ValidationError
 from lq.model import Principal, Scope
+from lq.wire.parts import readable
 
 HTML: Final = "text/html; charset=utf-8"
 MAX_FIELDS: Final = 200
@@ -166,6 +168,16 @@ class Visit(Struct, kw_only=True):
 def html(text: str, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
     """A page as it goes out."""
     return Reply(text.encode(), status, (*HEADERS, NOT_STORED, *headers), content_type=HTML)
+
+
+def attachment(body: bytes, name: str) -> Reply:
+    """Bytes to be kept, which no browser opens as a page of ours."""
+    kind, ending = "application/octet-stream", "bin"
+    if readable(body) is not None:
+        kind, ending = "text/plain; charset=utf-8", "txt"
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    kept = ("Content-Disposition", f'attachment; filename="{plain}.{ending}"')
+    return Reply(body, headers=(*HEADERS, NOT_STORED, kept), content_type=kind)
 
 
 def see_other(path: str, headers: tuple[tuple[str, str], ...] = ()) -> Reply:

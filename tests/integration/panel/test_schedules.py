@@ -12,7 +12,7 @@ import pytest
 
 from lq.config import load
 from lq.daemon.main import Daemon, daemon
-from lq.model import ById, Scope
+from lq.model import ById, QueueSettings, ScheduleFilter, Scope
 from tests.integration.api.given import TARGET, make
 from tests.integration.api.raw import Peer
 from tests.support.home import Home
@@ -341,6 +341,24 @@ async def test_a_payload_that_no_form_shows_stays(api: Peer, panel: Browser, bod
     assert (after["payload"], after["payloadType"]) == ("new", "text/html")
 
 
+@pytest.mark.parametrize("body", [b"\x00\xff", b'{"n":1.10}', b"text\r\n"])
+async def test_a_payload_is_downloaded_to_the_byte(api: Peer, panel: Browser, body: bytes) -> None:
+    schedule = await made(api, "content-type: application/json", body=body)
+    page = await panel.get(f"/schedules/{schedule['id']}/payload")
+    assert (page.status, page.body) == (200, body)
+    assert page.headers["Content-Disposition"].startswith("attachment; ")
+
+
+@pytest.mark.parametrize("depth", [500, 900, 990, 1000, 30_000])
+async def test_a_payload_nested_deep_is_shown(api: Peer, panel: Browser, depth: int) -> None:
+    deep = b"[" * depth + b"]" * depth
+    schedule = await made(api, "content-type: application/json", body=deep)
+    page = await panel.get(f"/schedules/{schedule['id']}")
+    assert page.status == 200
+    assert len(page.body) < 150_000
+    assert (await panel.get(f"/schedules/{schedule['id']}/edit")).status == 200
+
+
 async def test_a_payload_is_not_taken_away(api: Peer, panel: Browser) -> None:
     schedule = await made(api, "content-type: text/plain", body=b"text")
     at = f"/schedules/{schedule['id']}/edit"
@@ -505,6 +523,29 @@ queue = "q"
 target = "https://example.com/hook"
 paused = true
 """
+
+
+async def test_a_payload_that_its_queue_hides_stays_hidden(home: Home) -> None:
+    hidden = {"mail": QueueSettings(redact=("body", "header:x-team"))}
+    async with home.daemon(queues=hidden) as running, Browser(running.port) as browser:
+        _, token = await running.engine.create_token("ada", frozenset({Scope.ADMIN}), (), None)
+        await browser.log_in(token)
+        typed = {**TYPED, "x-lq-queue": "mail", "x-lq-target": "https://example.com/"}
+        page = await browser.follow(await browser.post("/schedules/new", **typed))
+        assert "redacted Its queue keeps payloads to itself" in page.text
+        at = page.links["Edit"]
+        form = await browser.get(at)
+        assert "It stays unless another is typed." in form.text
+        for shown in (page, form):
+            assert "1.10" not in shown.html
+            assert "mail: mail" not in shown.html
+        assert (await browser.get(at.replace("/edit", "/payload"))).status == 409
+        fields = {**form.form(at).fields, "x-lq-timeout": "7s"}
+        assert (await browser.post(at, **fields)).status == 303
+        (kept,) = (await running.engine.schedules.list(ScheduleFilter())).items
+        kept = await running.engine.schedules.get(ById(kept.id))
+        assert kept.spec.push.payload == b'\n{"a": 1.10,\n "b": "\xc3\xa4"}'
+        assert kept.spec.push.headers["X-Team"] == "mail"
 
 
 @pytest.fixture
