@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,9 @@ def test_a_day_of_the_single_file(
     daemon.wait_for("SIGHUP: ")
     assert daemon.cli("items", "ls", "-q").stdout == ""
     assert str(binary) in daemon.stderr or "\n  lq " in daemon.stderr  # what to type next
+    link = daemon.cli("panel", "--print").stdout.partition("#")[0]
+    with urllib.request.urlopen(link) as login:
+        assert b"Log in" in login.read()
     assert daemon.stop().code == 0
 
 

@@ -16,10 +16,11 @@ from aiohttp import web
 
 from lq.client import AsyncClient
 from lq.clock import SystemClock
-from lq.config import Config, load
-from lq.daemon.main import Daemon, daemon
+from lq.config import load
+from lq.daemon.main import Daemon
 from lq.sdk.codec import Encoded
 from lq.sdk.sealing import Sealer
+from tests.support.serving import serving
 
 MINUTE_MS: Final = 60_000
 _MINUTES: Final = 59
@@ -96,36 +97,13 @@ async def playing(folder: Path) -> AsyncIterator[Scene]:
         clock = LaterClock()
         config = load(str(path), {})
         async with (
-            _running(config, clock) as running,
+            serving(config, clock) as running,
             AsyncClient(socket=config.socket) as client,
         ):
             scene = Scene(running, client, port)
             await _play(scene, clock)
             yield scene
             release.set()
-
-
-@contextlib.asynccontextmanager
-async def _running(config: Config, clock: LaterClock) -> AsyncIterator[Daemon]:
-    """A daemon in a task of its own: a TaskGroup has to be left by the task that entered it."""
-    started: asyncio.Future[Daemon] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
-
-    async def run() -> None:
-        async with daemon(config, clock) as one:
-            started.set_result(one)
-            await stop.wait()
-
-    task = asyncio.create_task(run())
-    awaited: set[asyncio.Future[Any]] = {task, started}
-    await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        await task
-    try:
-        yield started.result()
-    finally:
-        stop.set()
-        await task
 
 
 @contextlib.asynccontextmanager

@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 
 from lq.clock import SystemClock
 from lq.config import Config, EgressConfig, Limits, Validate
 from lq.daemon.api.app import Api
-from lq.daemon.main import Daemon, daemon
+from lq.daemon.main import Daemon
 from lq.model import Scope
+from tests.support.serving import serving
 
 from .handler import Handler, handling
 from .raw import Peer
@@ -63,23 +64,8 @@ async def running(
         egress=EgressConfig(allow=(f"127.0.0.1:{handler.port}",)),
         validate=Validate(default="none"),
     )
-    started: asyncio.Future[Daemon] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
-
-    async def run() -> None:
-        async with daemon(config, clock) as the_daemon:
-            started.set_result(the_daemon)
-            await stop.wait()
-
-    # In a task of its own: a TaskGroup has to be left by the task that entered it.
-    task = asyncio.create_task(run())
-    awaited: set[asyncio.Future[Any]] = {task, started}
-    await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        await task
-    yield started.result()
-    stop.set()
-    await task
+    async with serving(config, clock) as the_daemon:
+        yield the_daemon
 
 
 @pytest.fixture
