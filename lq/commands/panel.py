@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
-from lq.client import Client
+from lq.client import Json
 from lq.commands import common
 from lq.commands.common import AsJson, looking, note, out, out_json
 
@@ -16,9 +17,7 @@ app = common.app()
 
 
 @app.command()
-@common.remote
 def panel(
-    client: Client,
     *,
     browser: Annotated[
         bool | None,
@@ -29,26 +28,39 @@ def panel(
         ),
     ] = None,
     as_json: AsJson = False,
+    config: common.ConfigFile = None,
+    url: common.Url = None,
+    token: common.Token = None,
 ) -> None:
     """Open the admin panel, logged in.
 
     The link is good for one login within five minutes, as whoever asks for it: by the unix socket
     as admin, with a token as that token. On a server without a browser the link is printed.
     """
-    link = client.panel_link()
+    link = common.connect(config, url, token).panel_link()
     if as_json:
         out_json(link)
         return
+    address = common.url_in_use(config, url)
+    near = link["local"] if address is None else _at(address, link)
     if browser or (browser is None and looking() and _has_browser()):
         import webbrowser
 
-        if webbrowser.open(link["local"]):
+        if webbrowser.open(near):
             note("Opened the panel in your browser.")
             return
-    out(link["url"])
+    out(link["url"] if address is None else near)
     if looking():
-        note("It logs in once, within 5 minutes. From another machine, for a panel on this one:")
-        note(f"  ssh -L {_port(link['local'])}:localhost:{_port(link['local'])} HOST")
+        note("It logs in once, within 5 minutes.")
+    if looking() and address is None:
+        port = urlsplit(near).port
+        note(f"From another machine, first: ssh -L {port}:localhost:{port} HOST")
+
+
+def _at(address: str, link: Json) -> str:
+    """The link at the address that the daemon has just been reached by."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}/login#{link['url'].partition('#')[2]}"
 
 
 def _has_browser() -> bool:
@@ -58,7 +70,3 @@ def _has_browser() -> bool:
     return sys.platform == "darwin" or any(
         name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )
-
-
-def _port(url: str) -> str:
-    return url.partition("/login")[0].rpartition(":")[2]

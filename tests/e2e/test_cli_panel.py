@@ -38,6 +38,15 @@ def test_with_a_token_it_is_that_token(lq: Daemon) -> None:
         assert done.code == code, done.stderr
 
 
+def test_from_afar_the_link_leads_where_the_daemon_was_reached(start: Start) -> None:
+    lq = start('public_url = "https://lq.example.com/below"')
+    token = lq.client.create_token("ada", ["admin"])["token"]
+    port = lq.url.rpartition(":")[2]
+    environ = environment(lq.folder, LQ_API_URL=f"http://localhost:{port}/api/v1", LQ_TOKEN=token)
+    done = run_lq("panel", cwd=lq.folder, environ=environ)
+    assert done.stdout.startswith(f"http://localhost:{port}/login#")
+
+
 def test_without_a_panel_it_says_where_that_is_decided(start: Start) -> None:
     lq = start("[panel]\nenabled = false")
     done = lq.cli("panel")
@@ -47,7 +56,8 @@ def test_without_a_panel_it_says_where_that_is_decided(start: Start) -> None:
     assert "lq panel" not in lq.stderr  # what to type next leaves it out
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{lq.url}/login")
-    assert refused.value.code == 401  # as the API answers at any path
+    with refused.value as answer:
+        assert answer.code == 401  # as the API answers at any path
 
 
 def test_a_host_that_is_none_is_refused_at_the_start(start: Start) -> None:
