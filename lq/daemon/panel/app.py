@@ -121,7 +121,7 @@ class Panel:
             check_host(host, self._hosts)
             path, _, query = visitor.target.partition("?")
             if static := _STATIC.fullmatch(path):
-                return self._static(request.method, static[1], static[2])
+                return self._static(request, static[1], static[2])
             changes = request.method not in {"GET", "HEAD"}
             if changes:
                 check_origin(request.headers, host)
@@ -209,15 +209,20 @@ class Panel:
         hint = "max_payload in lq.toml sets how large a payload may be"
         return await read_body(request, limit, self._body_timeout_s, hint)
 
-    def _static(self, method: str, version: str, name: str) -> Reply:
-        if method not in {"GET", "HEAD"}:
+    def _static(self, request: web.BaseRequest, version: str, name: str) -> Reply:
+        if request.method not in {"GET", "HEAD"}:
             raise MethodNotAllowed(["GET"])
         found = self._assets.find(version, name)
         if found is None:
             raise NotFound("there is no such file")
         asset, keeping = found
-        headers = (*HEADERS, ("Cache-Control", keeping))
-        return Reply(asset.body, headers=headers, content_type=asset.content_type)
+        headers = [*HEADERS, ("Cache-Control", keeping), ("Vary", "Accept-Encoding")]
+        body = asset.body
+        takes = request.headers.get("Accept-Encoding", "").split(",")
+        if "gzip" in map(str.strip, takes):
+            body = self._assets.packed(name)
+            headers.append(("Content-Encoding", "gzip"))
+        return Reply(body, headers=tuple(headers), content_type=asset.content_type)
 
     def _refusal(self, error: RequestError, visitor: Visitor, session: Session | None) -> Reply:
         """The page of an error."""

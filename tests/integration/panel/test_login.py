@@ -321,6 +321,21 @@ async def test_static_files_are_kept_for_ever_under_their_version(stranger: Brow
     assert older.headers["Cache-Control"] == "no-cache"
 
 
+@pytest.mark.parametrize("takes", ["gzip", "deflate, gzip, br"])
+async def test_static_files_are_smaller_on_their_way(stranger: Browser, takes: str) -> None:
+    login = await stranger.get("/login")
+    sheet = next(given["href"] for tag, given in login.tags if given.get("rel") == "stylesheet")
+    packed = await stranger.get(sheet, Accept_Encoding=takes)
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Accept-Encoding" in packed.headers["Vary"]
+    assert 3 * int(packed.headers["Content-Length"]) < len(packed.body)
+    for other in ("identity", "gzip;q=0", "xgzip"):
+        plain = await stranger.get(sheet, Accept_Encoding=other)
+        assert "Content-Encoding" not in plain.headers
+        assert int(plain.headers["Content-Length"]) == len(plain.body)
+        assert plain.body == packed.body
+
+
 async def test_a_page_that_is_not_there_says_so(panel: Browser, stranger: Browser) -> None:
     assert (await panel.get("/nothing")).status == 404
     assert (await stranger.get("/nothing")).status == 303  # who asks is not told what there is
