@@ -6,6 +6,7 @@ Owns which values may be credentials, and so are shown to nobody. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -28,6 +29,9 @@ _NOT_SAID: Final = frozenset({"name", "where"})
 _KEYS: Final = {"longer_ms": "longer_than", "shorter_ms": "shorter_than", "cpu_s": "cpu_seconds"}
 
 
+_fields: Final = lru_cache(fields)  # which evaluates all annotations of a class, each time
+
+
 def key_of(member: str) -> str:
     """The key of lq.toml that a member of a record comes from."""
     return _KEYS.get(member) or member.removesuffix("_ms")
@@ -42,7 +46,7 @@ def is_hidden(table: str, key: str, value: Any = None) -> bool:
 
 def members(table: Struct | None) -> Iterator[tuple[str, Any]]:
     """What a table sets beyond its defaults, tables in it opened."""
-    for field in fields(table) if table is not None else ():
+    for field in _fields(type(table)) if table is not None else ():
         value = getattr(table, field.name)
         if isinstance(value, Struct) and not isinstance(value, Rate | RetryPolicy):
             yield from members(value)
