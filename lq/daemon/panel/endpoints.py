@@ -9,7 +9,7 @@ from lq.daemon.panel.routes import Page
 from lq.daemon.panel.visit import Visit
 from lq.errors import RequestError
 
-_MOST: Final = 200
+_MOST: Final = 100
 _SAID: Final = {
     "validated": "has proved itself",
     "exempt": "answers; it need not prove itself",

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from lq.daemon.api.call import Reply
 from lq.daemon.panel.pages import plural, with_query
+from lq.daemon.panel.portions import portion
 from lq.daemon.panel.routes import Page
 from lq.daemon.panel.visit import Visit, quoted
 from lq.errors import RequestError, ValidationError
@@ -14,6 +15,7 @@ from lq.wire import METHODS, read_json
 
 Json = dict[str, Any]
 
+_PAGE: Final = 100
 _FEW: Final = 10
 _MOST_SWEEPS: Final = 20
 _PATH: Final = "/queues/(?P<queue>[^/]+)"
@@ -29,7 +31,11 @@ _NUMBERS: Final = ("concurrency", "burst")
 
 
 async def listing(visit: Visit) -> Reply:
-    return visit.page("queues.html", queues=await visit.get("/queues"))
+    fields = visit.fields
+    name = fields.get("name", "").strip()
+    named = [queue for queue in await visit.get("/queues") if name.lower() in queue["name"].lower()]
+    queues, cursor = portion(named, fields.get("cursor", ""), _PAGE)
+    return visit.page("queues.html", queues=queues, name=name, number=len(named), cursor=cursor)
 
 
 async def show(visit: Visit) -> Reply:

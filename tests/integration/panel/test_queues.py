@@ -23,6 +23,21 @@ async def test_queues_are_listed(api: Peer, panel: Browser) -> None:
     assert "1 waiting" in shown.text
 
 
+async def test_many_queues_come_page_by_page(api: Peer, panel: Browser) -> None:
+    names = [f"mail-{number:03}" for number in range(105)]
+    for name in names:
+        await api.ask(f"POST queues/{name}/pause")
+    first = await panel.get("/queues")
+    second = await panel.get(first.links["More"])
+    assert [name for page in (first, second) for name in page.links if name in names] == names
+    assert "More" not in second.links
+    found = await panel.get("/queues?name=+L-07+")
+    assert [name for name in found.links if name in names] == names[70:80]
+    assert found.form("/queues").fields == {"name": "L-07"}
+    assert "No queue is called so" in (await panel.get("/queues?name=none")).text
+    assert "No more queues" in (await panel.get("/queues?cursor=105")).text
+
+
 async def test_a_queue_that_is_not_there(panel: Browser) -> None:
     page = await panel.get("/queues/none")
     assert page.status == 404
