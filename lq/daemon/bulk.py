@@ -27,9 +27,9 @@ from lq.finding import Failure, FailureFilter, Step, Swept
 from lq.model import JobFilter, Page, Rate, State
 
 _STEP = 500
+_STEP_DRY = 2000  # which no push waits for
 # One request: some seconds of work at most, so that no client gives up on it.
-_MOST_STEPS = 40
-_MOST_STEPS_DRY = 100
+_MOST = 20_000
 
 
 class _Pace(Struct, frozen=True):
@@ -136,8 +136,9 @@ class Bulk:
     ) -> Swept:
         matched = done = 0
         skipped: Counter[str] = Counter()
-        wanted = replace(wanted, limit=_STEP)
-        for _ in range(_MOST_STEPS_DRY if dry else _MOST_STEPS):
+        size = _STEP_DRY if dry else _STEP
+        wanted = replace(wanted, limit=size)
+        for _ in range(_MOST // size):
             if not dry:
                 self._gate()
             seqs, cursor = await self._store.pick(wanted, finished=finished)
