@@ -152,6 +152,8 @@ def _joined(parts: Sequence[str]) -> str:
 
 def _pasted(call: _Call) -> str | None:
     """The payload as text that can stand in a command."""
+    if call.in_file:
+        return None
     try:
         text = call.payload.decode()
     except UnicodeDecodeError:
