@@ -23,7 +23,7 @@ from rich.table import Table
 
 from lq.daemon.store.sqlite import open_store
 from lq.model import NewJob, RetryPolicy
-from tests.bench import batch, quirrel
+from tests.bench import batch, pages, quirrel
 from tests.bench.load import Arrivals, Handler, send_all
 from tests.bench.peers import BODY
 from tests.bench.processes import Daemon, free_port, lq, peer
@@ -301,10 +301,11 @@ BENCHES: dict[str, Callable[[Report], Awaitable[None]]] = {
     "latency": latency,
     "memory": memory,
     "quirrel": quirrel.compare,
+    "pages": pages.compare,
     "million": million,
     "backlog": backlog,
 }
-SLOW = {"million", "backlog"}
+SLOW = {"pages", "million", "backlog"}
 
 
 async def main(names: list[str]) -> None:
