@@ -14,6 +14,7 @@ from typing import Any, Final
 from msgspec import DecodeError, Raw
 from msgspec.json import decode, encode
 
+from lq.daemon.panel.header_lines import headers_of, lines_of
 from lq.errors import Issue, ValidationError
 from lq.when import UnknownZone, format_instant, parse_duration, parse_instant
 from lq.wire.parts import is_json_type, readable
@@ -42,12 +43,11 @@ Changes = tuple[dict[str, str], bytes]
 
 def fields_of_item(item: Mapping[str, Any], payload: bytes) -> dict[str, str]:
     """What the form shows. Shape: without `payload`, that is nothing for a text field."""
-    headers = item.get("headers", {}).items()
     fields = {
         "target": item["target"]["url"],
         "method": item["target"]["method"],
         "labels": ", ".join(item.get("labels", ())),
-        "headers": "\n".join(f"{name}: {value}" for name, value in headers),
+        "headers": lines_of(item.get("headers", {})),
         "retry": item["retry"],
         "timeout": item["timeout"],
     }
@@ -81,15 +81,10 @@ def _header(name: str, text: str) -> str:
     """The value of a header that says what a field says."""
     if name != "headers":
         return re.sub(r"\s*\n\s*", ",", text) if name == "labels" else text
-    found: dict[str, str] = {}
-    for line in filter(None, map(str.strip, text.split("\n"))):
-        key, colon, value = line.partition(":")
-        if not colon or not key.strip() or key.strip() in found:
-            raise ValidationError.of(
-                "headers", f'expected "Name: value" on each line, each name once, got {line!r}'
-            )
-        found[key.strip()] = value.strip()
-    return encode(found).decode()
+    try:
+        return encode(headers_of(text)).decode()
+    except ValueError as error:
+        raise ValidationError.of("headers", str(error)) from None
 
 
 def _body(payload: bytes, changed: Mapping[str, str], kind: str) -> bytes:

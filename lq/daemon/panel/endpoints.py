@@ -24,7 +24,6 @@ async def _listing(visit: Visit, url: str = "", error: RequestError | None = Non
     found = await visit.get("/endpoints", {"limit": _MOST})
     return visit.page(
         "endpoints.html",
-        status=error.status if error else 200,
         endpoints=found["endpoints"],
         left_out=found["leftOut"],
         url=url,

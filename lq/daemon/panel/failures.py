@@ -26,7 +26,6 @@ async def show(visit: Visit) -> Reply:
         error = refused
     return visit.page(
         "failures.html",
-        status=error.status if error else 200,
         error=error,
         wanted=filter_of(wanted),
         page=page,

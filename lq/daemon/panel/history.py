@@ -40,7 +40,6 @@ async def show(visit: Visit) -> Reply:
         error = refused
     return visit.page(
         "history.html",
-        status=error.status if error else 200,
         error=error,
         wanted=filter_of(wanted),
         unfinished=UNFINISHED,

@@ -136,9 +136,7 @@ async def reschedule(visit: Visit) -> Reply:
         raise
     except RequestError as error:
         item, told = await _item(visit), _told(error)
-        return visit.page(
-            "item_reschedule.html", status=told.status, item=item, form=form, error=told
-        )
+        return visit.page("item_reschedule.html", item=item, form=form, error=told)
     return visit.go(_page(item), "It has another time.")
 
 
@@ -179,7 +177,6 @@ def _edit_page(
     again = form.get("again") == "1" if error else item["state"] in _FINISHED
     return visit.page(
         "item_edit.html",
-        status=200 if error is None else error.status,
         item=item,
         form={**shown, **form},
         again=again,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from lq.daemon.api.call import Reply
+from lq.daemon.panel.header_lines import headers_of, lines_of
 from lq.daemon.panel.pages import plural, with_query
 from lq.daemon.panel.portions import portion
 from lq.daemon.panel.routes import Page
-from lq.daemon.panel.visit import Visit, quoted
+from lq.daemon.panel.visit import Json, Visit, quoted
 from lq.errors import RequestError, ValidationError
 from lq.wire import METHODS, read_json
-
-Json = dict[str, Any]
 
 _PAGE: Final = 100
 _FEW: Final = 10
@@ -83,7 +82,6 @@ async def _settings(
     queue = await visit.get(quoted("queues", visit.parts["queue"]))
     return visit.page(
         "queue_settings.html",
-        status=error.status if error else 200,
         queue=queue,
         values=_values(queue) if typed is None else typed,
         fixed=queue.get("setBy", {}),
@@ -111,7 +109,7 @@ def _values(queue: Json) -> dict[str, str]:
         for name, shown in {**_WORDS, **{name: name for name in _NUMBERS}}.items()
         if shown in queue and name not in defaults
     }
-    headers = "\n".join(f"{name}: {value}" for name, value in queue.get("headers", {}).items())
+    headers = lines_of(queue.get("headers", {}))
     return {**values, "headers": headers, "fifo": "on" if queue.get("fifo") else ""}
 
 
@@ -122,11 +120,15 @@ def _wanted(form: Mapping[str, str], before: Mapping[str, str], fixed: Mapping[s
         typed = form.get(name, "").strip()
         if name in fixed or typed == before.get(name, ""):
             continue
-        wanted[name] = _value(name, typed)
+        try:
+            wanted[name] = _value(name, typed)
+        except ValueError as error:
+            raise ValidationError.of(name, str(error)) from None
     return wanted
 
 
 def _value(name: str, typed: str) -> object:
+    """Raises: ValueError."""
     if name == "fifo":
         return bool(typed)
     if not typed:
@@ -137,19 +139,8 @@ def _value(name: str, typed: str) -> object:
         try:
             return int(typed)
         except ValueError:
-            raise ValidationError.of(name, "expected a whole number such as 4") from None
+            raise ValueError("expected a whole number such as 4") from None
     return typed
-
-
-def headers_of(text: str) -> dict[str, str]:
-    """Headers as people type them, a `Name: value` a line. Raises: ValidationError."""
-    headers = {}
-    for line in filter(None, map(str.strip, text.split("\n"))):
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise ValidationError.of("headers", f"expected 'Name: value' a line, got {line!r}")
-        headers[name.strip()] = value.strip()
-    return headers
 
 
 async def ask_purge(visit: Visit) -> Reply:
@@ -182,7 +173,6 @@ async def _test(
     queue = await _known(visit, name)
     return visit.page(
         "queue_push.html",
-        status=error.status if error else 200,
         queue=queue,
         values=typed or {"content_type": "application/json", "payload": "{}"},
         error=error,

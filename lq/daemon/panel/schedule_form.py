@@ -19,16 +19,11 @@ from typing import Final
 from msgspec.json import encode
 
 from lq.daemon.api.call import Reply
+from lq.daemon.panel.header_lines import headers_of, lines_of
 from lq.daemon.panel.routes import Page
 from lq.daemon.panel.schedule_preview import FIELDS as PREVIEWED
 from lq.daemon.panel.schedule_preview import preview
-from lq.daemon.panel.schedule_typed import (
-    headers_of,
-    instant_of,
-    rule_of,
-    rule_words,
-    type_of,
-)
+from lq.daemon.panel.schedule_typed import instant_of, rule_of, rule_words, type_of
 from lq.daemon.panel.schedules import SCHEDULE, api_path, page_path, read
 from lq.daemon.panel.visit import Json, Visit, html, quoted
 from lq.errors import Conflict, Forbidden, Issue, NotFound, RequestError, ValidationError
@@ -149,7 +144,6 @@ async def _form(
     rare = {name for name in _FIELDS if values[name] not in {"", _USUAL.get(name)}} | wrong
     return visit.page(
         "schedule_form.html",
-        status=error.status if error else 200,
         schedule=schedule,
         values=values,
         error=error,
@@ -198,14 +192,13 @@ def _values(schedule: Json) -> dict[str, str]:
     """What the form of a schedule shows."""
     values = {name: str(schedule.get(member, "")) for name, member in MEMBERS.items()}
     target = schedule.get("target", {})
-    lines = [f"{name}: {text}" for name, text in schedule.get("headers", {}).items()]
     shown = "" if _kept(schedule) else schedule.get("payload", "")
     return {
         **values,
         "x-lq-schedule": rule_words(schedule["schedule"]),
         "x-lq-target": target.get("url", ""),
         "x-lq-method": target.get("method", ""),
-        "x-lq-headers": "\n".join(lines),
+        "x-lq-headers": lines_of(schedule.get("headers", {})),
         "x-lq-label": ", ".join(schedule.get("labels", ())),
         "x-lq-validate": schedule.get("validate", "head"),
         "x-lq-completion": schedule.get("completion", "response"),
@@ -248,7 +241,7 @@ def _request(
     """
     read: Mapping[str, Callable[[str], str]] = {
         "x-lq-schedule": rule_of,
-        "x-lq-headers": headers_of,
+        "x-lq-headers": lambda text: encode(headers_of(text)).decode(),
         "x-lq-start": lambda text: instant_of(text, values["x-lq-tz"], now),
         "x-lq-until": lambda text: instant_of(text, values["x-lq-tz"], now),
     }

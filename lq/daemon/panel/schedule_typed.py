@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from msgspec import DecodeError, Raw
-from msgspec.json import decode, encode
+from msgspec.json import decode
 
 from lq.when import UnknownZone, format_instant, load_zone, parse_instant, parse_rfc3339
 
@@ -33,22 +33,6 @@ def instant_of(text: str, zone: str, now: int) -> str:
     except ValueError:
         return format_instant(parse_instant(text, now, _known(zone)))
     return text
-
-
-def headers_of(text: str) -> str:
-    """Lines of "Name: value" as an object. Raises: ValueError naming the line."""
-    found: dict[str, str] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        name, colon, value = line.partition(":")
-        name = name.strip()
-        if not line.strip():
-            continue
-        if not colon or not name:
-            raise ValueError(f'line {number}: expected "Name: value"')
-        if name.lower() in {known.lower() for known in found}:
-            raise ValueError(f"line {number}: {name} is there more than once")
-        found[name] = value.strip()
-    return encode(found).decode()
 
 
 def type_of(payload: str) -> str:

@@ -55,10 +55,8 @@ async def revoke(visit: Visit) -> Reply:
 
 async def _rotation(visit: Visit, overlap: str, error: RequestError | None = None) -> Reply:
     secrets = await visit.get("/secret")
-    status = error.status if error else 200
     return visit.page(
         "secret_rotate.html",
-        status=status,
         present=_mark(secrets),
         older=secrets.get("older", []),
         overlap=overlap,

@@ -75,7 +75,6 @@ async def _ask(visit: Visit, kind: _Kind, error: RequestError | None = None) -> 
     sample = await visit.get(kind.listing, {**wanted, "limit": _SHOWN})
     return visit.page(
         kind.template,
-        status=error.status if error else 200,
         error=error,
         named=named,
         wanted=wanted,
@@ -117,7 +116,6 @@ async def _on_the_way(
 ) -> Reply:
     return visit.page(
         "sweeping.html",
-        status=error.status if error else 200,
         error=error,
         kind=kind,
         named=await _named(visit),

@@ -78,8 +78,7 @@ async def revoke(visit: Visit) -> Reply:
 
 
 def _form(visit: Visit, given: dict[str, Any], error: RequestError | None = None) -> Reply:
-    status = error.status if error else 200
-    return visit.page("token_new.html", status=status, given=given, error=error)
+    return visit.page("token_new.html", given=given, error=error)
 
 
 def _is_good(token: Json, now: int) -> bool:

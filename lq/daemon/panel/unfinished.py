@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from lq.daemon.api.call import Reply
 from lq.daemon.panel.filters import filter_of, read_fields
 from lq.daemon.panel.routes import Page
-from lq.daemon.panel.visit import Visit
+from lq.daemon.panel.visit import Json, Visit
 from lq.errors import RequestError
 
 _PAGE: Final = 50
@@ -17,7 +17,7 @@ async def listing(visit: Visit) -> Reply:
     fields = await read_fields(visit)
     wanted = filter_of(fields)
     asked = wanted | {"limit": str(_PAGE), "cursor": fields.get("cursor", "")}
-    page: dict[str, Any] = {"items": []}
+    page: Json = {"items": []}
     refused = None
     try:
         page = await visit.get("/items", asked)
@@ -25,7 +25,6 @@ async def listing(visit: Visit) -> Reply:
         refused = error
     return visit.page(
         "items.html",
-        status=200 if refused is None else refused.status,
         items=page["items"],
         cursor=page.get("cursor"),
         wanted=wanted,

@@ -20,7 +20,7 @@ from lq.daemon.auth import allows
 from lq.daemon.panel.guard import HEADERS
 from lq.daemon.panel.pages import Pages, with_query
 from lq.daemon.sessions import Session
-from lq.errors import ValidationError
+from lq.errors import RequestError, ValidationError
 from lq.model import Principal, Scope
 from lq.wire.parts import readable
 
@@ -142,8 +142,18 @@ class Visit(Struct, kw_only=True):
         """Have something done that takes a JSON document. Raises: RequestError."""
         return await self.ask(method, path, encode(document), {"Content-Type": "application/json"})
 
-    def page(self, template: str, *, status: int = 200, **context: object) -> Reply:
-        """A page. Shape: what it has to tell from before is told once."""
+    def page(
+        self,
+        template: str,
+        *,
+        status: int = 200,
+        error: RequestError | None = None,
+        **context: object,
+    ) -> Reply:
+        """A page, with the status of the error that it shows.
+
+        Shape: what it has to tell from before is told once.
+        """
         notices: list[str] = []
         if not self.is_live:
             notices, self.session.notices = self.session.notices, []
@@ -154,9 +164,10 @@ class Visit(Struct, kw_only=True):
             may=self.may,
             notices=notices,
             now=self.now,
+            error=error,
             **context,
         )
-        return html(text, status)
+        return html(text, status if error is None else error.status)
 
     def go(self, path: str, notice: str = "") -> Reply:
         """Lead on to another page, after something was done."""

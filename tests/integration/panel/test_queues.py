@@ -110,6 +110,8 @@ async def test_settings_are_saved_and_taken_away(api: Peer, panel: Browser) -> N
         ("timeout", "never"),
         ("headers", "no colon"),
         ("headers", "X: a\nX-\x01: b"),
+        ("headers", "X: a\nx: b"),
+        ("headers", ": a"),
         ("target", "ftp://example.com"),
         ("target", "http://169.254.169.254/"),
     ],
