@@ -5,11 +5,10 @@ Owns the two records and how they fit each other. Who is told, and how, is `daem
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 from msgspec import Struct
 
 from lq.model import MOVES, PushOutcome, State
+from lq.patterns import meant
 
 VERBS = (*MOVES, "push", "expire", "skip", "pause", "resume", "delete")
 """What can happen. Of a queue the last three, of a job all others."""
@@ -62,7 +61,7 @@ class EventFilter(Struct, frozen=True, kw_only=True):
         """Whether an event is among them."""
         return (
             (self.queue is None or event.queue == self.queue)
-            and (not self.queues or any(fnmatchcase(event.queue, one) for one in self.queues))
+            and meant(event.queue, self.queues)
             and (not self.verbs or event.verb in self.verbs)
             and (not self.states or _word(event) in self.states)
             and (self.key is None or event.key == self.key)

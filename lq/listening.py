@@ -6,12 +6,12 @@ Owns: the records, and which jobs a listener is for. Knows neither HTTP nor the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 from msgspec import Struct
 
 from lq.model import Job
+from lq.patterns import meant
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
         """Whether it is for the calls of a job."""
         if self.only_sent:
             return False
-        return _any(job.queue, self.queues) and _any(job.target, self.targets)
+        return meant(job.queue, self.queues) and meant(job.target, self.targets)
 
 
 class Answered(Struct, frozen=True, kw_only=True):
@@ -43,7 +43,3 @@ class Answered(Struct, frozen=True, kw_only=True):
     body: bytes = b""
     truncated: bool = False
     error: str | None = None
-
-
-def _any(name: str, patterns: tuple[str, ...]) -> bool:
-    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)

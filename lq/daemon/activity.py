@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final
 
@@ -22,6 +21,7 @@ from lq.activity import KEPT_MS, Activity, Span, Tally, slot_at
 from lq.clock import Clock
 from lq.daemon.store import Minute, Store
 from lq.errors import RequestError
+from lq.patterns import meant
 from lq.when import DAY_MS, MINUTE_MS
 
 log = logging.getLogger(__name__)
@@ -165,6 +165,5 @@ def _rows(minutes: Mapping[int, Mapping[str, Tally]]) -> Iterator[Minute]:
 
 
 def _meant(queue: str, patterns: Sequence[str]) -> bool:
-    if not patterns:
-        return True
-    return queue != _OTHERS and any(fnmatchcase(queue, pattern) for pattern in patterns)
+    """Whether a queue counts; the queues that share a tally, where all do."""
+    return not patterns if queue == _OTHERS else meant(queue, patterns)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Final
 
@@ -26,6 +25,7 @@ from lq.daemon.survey import Survey
 from lq.endpoint import Endpoint, EndpointState
 from lq.finding import Failure, FailureFilter
 from lq.model import Queue, Schedule
+from lq.patterns import meant
 from lq.when import DAY_MS, format_duration
 from lq.wire import redact_error
 
@@ -66,7 +66,7 @@ class Attention:
         found = [] if patterns else [*self._daemon(), *await self._disk()]
         found += await self._schedules(patterns)
         found += _endpoints(self._survey.held(patterns))
-        shown = [queue for queue in queues if _meant(queue.name, patterns)]
+        shown = [queue for queue in queues if meant(queue.name, patterns)]
         now = self._clock.now()
         found += islice(_paused(shown, now), MOST)
         if not self._at_rest:
@@ -242,10 +242,6 @@ def _clipped(text: str) -> str:
     """A sentence of a bounded length, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= _CLIPPED else f"{line[: _CLIPPED - 1]}…"
-
-
-def _meant(name: str, patterns: Sequence[str]) -> bool:
-    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _place(concern: Concern) -> tuple[int, int, int]:

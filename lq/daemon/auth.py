@@ -13,11 +13,11 @@ import hmac
 import re
 import zlib
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import Final
 
 from lq.errors import Unauthorized
 from lq.model import Principal, Scope, Token
+from lq.patterns import meant
 
 # No punctuation but the underscore: a double click selects the whole token.
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -96,13 +96,11 @@ def allows(principal: Principal, scope: Scope, queue: str | None) -> bool:
     """
     if scope not in principal.scopes and Scope.ADMIN not in principal.scopes:
         return False
-    if not principal.queues:
-        return True
-    if queue is None:
+    if queue is None and principal.queues:
         # A listing shows the queues that match and no others; but what belongs to no queue
         # (tokens, above all) is out of reach, or a limited token could make an unlimited one.
         return scope is not Scope.ADMIN
-    return any(fnmatchcase(queue, pattern) for pattern in principal.queues)
+    return queue is None or meant(queue, principal.queues)
 
 
 def _expired(token: Token, now: int) -> bool:

@@ -16,7 +16,6 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from fnmatch import fnmatchcase
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -29,6 +28,7 @@ from lq.daemon.targets.kinds import Target
 from lq.errors import Conflict, NotFound, Unavailable
 from lq.listening import Answered, Wanted
 from lq.model import Job, Outcome, OutcomeKind, Principal, Run
+from lq.patterns import meant
 from lq.when import format_duration
 
 log = logging.getLogger(__name__)
@@ -91,8 +91,7 @@ class Listener:
 
     def reaches(self, queue: str) -> bool:
         """Whether its token reaches a queue."""
-        patterns = self.owner.queues
-        return not patterns or any(fnmatchcase(queue, pattern) for pattern in patterns)
+        return meant(queue, self.owner.queues)
 
     def copy(self, run: Run) -> bool:
         """Put a copy beside what waits; false when there is too much already."""

@@ -6,13 +6,13 @@ Owns what is in an overview, and how little of it a limited token sees. Changes 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 
 from lq.clock import Clock
 from lq.daemon.store import Store
 from lq.daemon.throughput import Throughputs
 from lq.model import Queue
 from lq.overview import Overview, Throughput
+from lq.patterns import meant
 
 _IDLE = Throughput()
 
@@ -31,7 +31,7 @@ class Overviews:
         none mean all, and only who sees all is told of trouble.
         """
         rates = self._rates.lately()
-        shown = [queue for queue in queues if _meant(queue.name, patterns)]
+        shown = [queue for queue in queues if meant(queue.name, patterns)]
         return Overview(
             at=self._clock.now(),
             queues=tuple((queue, rates.get(queue.name, _IDLE)) for queue in shown),
@@ -39,7 +39,3 @@ class Overviews:
             schedules=tuple(await self._store.schedules_next(patterns, limit)),
             trouble=() if patterns else tuple(self.trouble()),
         )
-
-
-def _meant(name: str, patterns: Sequence[str]) -> bool:
-    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -14,7 +14,6 @@ import logging
 import math
 from collections.abc import Sequence, Set
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from typing import Final
 
 from msgspec.structs import replace
@@ -29,6 +28,7 @@ from lq.daemon.store import Store
 from lq.endpoint import Endpoint, EndpointState, Named, Wait
 from lq.errors import RequestError, StorageFull, Unavailable, ValidationError
 from lq.model import ScheduleFilter
+from lq.patterns import meant
 from lq.scriptlets import name_of
 
 log = logging.getLogger(__name__)
@@ -165,9 +165,7 @@ class Survey:
 
 
 def _meant(name: str, patterns: Sequence[str], queue: str | None) -> bool:
-    if queue is not None and name != queue:
-        return False
-    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+    return queue in {None, name} and meant(name, patterns)
 
 
 def _place(entry: Endpoint) -> tuple[bool, int, str, tuple[str, ...]]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 LAYERS = (
-    ("lq", "lq.errors", "lq.fingerprint", "lq.finding"),
+    ("lq", "lq.errors", "lq.fingerprint", "lq.finding", "lq.patterns"),
     ("lq.model", "lq.clock", "lq.when", "lq.toml", "lq.checkup"),
     (
         "lq.backoff",

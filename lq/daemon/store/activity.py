@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from msgspec.structs import astuple
@@ -18,6 +17,7 @@ from lq.activity import KEPT_MS, QUARTER_MS, Tally, slot_at
 from lq.daemon.store import Minute
 from lq.daemon.store.reading import Fetch
 from lq.daemon.store.transaction import Transaction
+from lq.patterns import meant
 from lq.when import DAY_MS, HOUR_MS
 
 _ALL: Final = 0
@@ -60,9 +60,9 @@ def find(
     """The slots of this length that begin in a range of time, where something happened."""
     if queue is None and patterns:
         named = fetch("queue_names")
-        meant = json.dumps([number for number, name in named if _meant(name, patterns)])
+        numbers = json.dumps([number for number, name in named if meant(name, patterns)])
         found = fetch(
-            "activity_of_queues", slot_ms=slot_ms, first_at=first_at, end_at=end_at, queues=meant
+            "activity_of_queues", slot_ms=slot_ms, first_at=first_at, end_at=end_at, queues=numbers
         )
     else:
         known = [(_ALL,)] if queue is None else fetch("queue_id", name=queue)
@@ -73,7 +73,3 @@ def find(
             for row in fetch("activity", slot_ms=slot_ms, slots=slots, queue=number)
         ]
     return [(at, Tally(*counts)) for at, *counts in found]
-
-
-def _meant(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Final
 
 from lq.attention import Troubled
 from lq.daemon.store.reading import Fetch
 from lq.model import State
+from lq.patterns import meant
 
 MOST_IN_A_ROW: Final = 100
 _MOST_SCHEDULES: Final = 5_000
@@ -24,7 +24,7 @@ def troubled(fetch: Fetch, patterns: Sequence[str], limit: int) -> list[Troubled
     queues = None
     if patterns:
         named = fetch("schedule_queues")
-        queues = json.dumps([name for (name,) in named if _meant(name, patterns)])
+        queues = json.dumps([name for (name,) in named if meant(name, patterns)])
     found = fetch(
         "troubled_schedules", queues=queues, most=_MOST_SCHEDULES, back=_BACK, limit=limit
     )
@@ -56,7 +56,3 @@ def _failing(fetch: Fetch, schedule_id: str, key: str | None, queue: str) -> Tro
         fingerprint=failed[0][3],
         job_queue=failed[0][4],
     )
-
-
-def _meant(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from lq.daemon.store.rows import Row
 from lq.errors import ValidationError
 from lq.finding import Failure, FailureFilter
 from lq.model import Job, JobFilter, Page, State
+from lq.patterns import meant
 
 # Jobs that one answer looks at, and at a time; one far from others costs up to 10 us.
 _STRETCH = 3000
@@ -284,15 +284,14 @@ def _allowed(fetch: Fetch, wanted: JobFilter | FailureFilter) -> set[int] | None
     if queue is not None and queue in unsaid:
         return set()
     if queue is not None:
-        reached = not patterns or any(fnmatchcase(queue, pattern) for pattern in patterns)
+        reached = meant(queue, patterns)
         return {number for (number,) in fetch("queue_id", name=queue)} if reached else set()
     if not patterns and not unsaid:
         return None
     return {
         number
         for number, name in fetch("queue_names")
-        if name not in unsaid
-        and (not patterns or any(fnmatchcase(name, pattern) for pattern in patterns))
+        if name not in unsaid and meant(name, patterns)
     }
 
 

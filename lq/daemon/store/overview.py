@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from lq.daemon.store import rows
 from lq.daemon.store.reading import Fetch
 from lq.model import Run, Schedule
+from lq.patterns import meant
 
 
 def running(fetch: Fetch, patterns: Sequence[str], limit: int) -> list[Run]:
@@ -16,7 +16,7 @@ def running(fetch: Fetch, patterns: Sequence[str], limit: int) -> list[Run]:
     queues = None
     if patterns:
         named = fetch("queue_names")
-        queues = json.dumps([number for number, name in named if _meant(name, patterns)])
+        queues = json.dumps([number for number, name in named if meant(name, patterns)])
     found = fetch("running_first", queues=queues, limit=limit)
     return [Run(row[18], rows.job(row), row[-1]) for row in found]
 
@@ -26,9 +26,5 @@ def next_schedules(fetch: Fetch, patterns: Sequence[str], limit: int) -> list[Sc
     queues = None
     if patterns:
         named = fetch("schedule_queues")
-        queues = json.dumps([name for (name,) in named if _meant(name, patterns)])
+        queues = json.dumps([name for (name,) in named if meant(name, patterns)])
     return [rows.schedule(row) for row in fetch("schedules_next", queues=queues, limit=limit)]
-
-
-def _meant(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
@@ -34,6 +33,7 @@ from lq.model import (
     ScheduleFilter,
     ScheduleRef,
 )
+from lq.patterns import meant
 
 # What the payloads of one answer may hold: each of them becomes a job in one transaction.
 _DUE_BYTES = 16 << 20
@@ -148,7 +148,7 @@ def page(fetch: Fetch, wanted: ScheduleFilter) -> Page[Schedule]:
 def _matching(fetch: Fetch, patterns: Sequence[str]) -> list[str]:
     """The queues of schedules that one of these shell patterns means."""
     names: list[str] = [name for (name,) in fetch("schedule_queues")]
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    return [name for name in names if meant(name, patterns)]
 
 
 def _place(row: Row) -> str:
