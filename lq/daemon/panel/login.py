@@ -32,7 +32,6 @@ WRONG_IN_ALL: Final = 30
 """So many in a minute are looked at; who has a good token is let in all the same, as by the API:
 256 bits are what keeps it from being guessed, and an address may be shared."""
 
-_SECURED: Final = "__Host-lq"
 _CODE: Final = re.compile(r"[0-9a-f]{48}")
 
 
@@ -49,11 +48,10 @@ class Login:
 
     def find(self, headers: Mapping[str, str], *, used: bool) -> Session | None:
         """The session that a browser shows the cookie of."""
-        cookies = _cookies(headers.get("Cookie", ""))
-        for name, secured in ((_SECURED, True), (_plain(headers), False)):
-            session_name = cookies.get(name)
-            if session_name is not None:
-                return self._sessions.find(session_name, secured=secured, used=used)
+        for secured, name in _brought(headers):
+            session = self._sessions.find(name, secured=secured, used=used)
+            if session is not None:
+                return session
         return None
 
     def ask(self, query: str) -> Reply:
@@ -70,22 +68,25 @@ class Login:
             principal = self._who(form.get("token", "").strip())
         except (Unauthorized, Forbidden, ValidationError) as error:
             return self._refused(error, following, address)
+        self._end_brought(headers)
         secured = by_tls(headers)
         name = self._sessions.begin(principal, secured=secured)
         return see_other(following, (_cookie(headers, name, secured=secured),))
 
     def leave(self, headers: Mapping[str, str]) -> Reply:
         """Log out, whatever the session was."""
-        cookies = _cookies(headers.get("Cookie", ""))
-        for name in (_SECURED, _plain(headers)):
-            if name in cookies:
-                self._sessions.end(cookies[name])
-        secured = _SECURED in cookies
-        return see_other(f"{PATH}?out=1", (_cookie(headers, "", secured=secured),))
+        self._end_brought(headers)
+        gone = tuple(_cookie(headers, "", secured=secured) for secured, _ in _brought(headers))
+        return see_other(f"{PATH}?out=1", gone)
 
     def to_login(self, target: str) -> Reply:
         """Lead somebody there who wants to see something."""
         return see_other(with_query(PATH, {"next": own_path(target)}))
+
+    def _end_brought(self, headers: Mapping[str, str]) -> None:
+        """End the sessions that a browser shows the cookies of."""
+        for _, name in _brought(headers):
+            self._sessions.end(name)
 
     def _who(self, given: str) -> Principal:
         """Raises: Unauthorized; Forbidden for a token that sees nothing."""
@@ -135,14 +136,25 @@ def _text(body: bytes) -> str:
         raise ValidationError.of("token", "is not UTF-8") from None
 
 
-def _plain(headers: Mapping[str, str]) -> str:
-    """What the cookie is called without TLS: browsers do not tell apart the ports of one host."""
-    return f"lq-{port_of(headers.get('Host', '')) or '80'}"
+def _named(headers: Mapping[str, str], *, secured: bool) -> str:
+    """What the cookie is called: browsers do not tell apart the ports of one host."""
+    port = port_of(headers.get("Host", ""))
+    return f"__Host-lq-{port or '443'}" if secured else f"lq-{port or '80'}"
+
+
+def _brought(headers: Mapping[str, str]) -> list[tuple[bool, str]]:
+    """The names of sessions that a browser has brought, with whether each travels by TLS alone.
+
+    Shape: there may be one of each kind, and one of them may be another site's doing.
+    """
+    cookies = _cookies(headers.get("Cookie", ""))
+    kinds = ((secured, _named(headers, secured=secured)) for secured in (True, False))
+    return [(secured, cookies[name]) for secured, name in kinds if name in cookies]
 
 
 def _cookie(headers: Mapping[str, str], value: str, *, secured: bool) -> tuple[str, str]:
     """The cookie of a session, until the browser is closed; an empty one takes it away."""
-    name = _SECURED if secured else _plain(headers)
+    name = _named(headers, secured=secured)
     ending = "" if value else "; Max-Age=0"
     secure = "; Secure" if secured else ""
     return "Set-Cookie", f"{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{ending}"

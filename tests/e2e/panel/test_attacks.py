@@ -191,7 +191,7 @@ async def test_over_tls_the_cookie_is_this_hosts_alone(
     visit = await visitor(ignore_https_errors=True)
     await log_in(lq, visit.page)
     [cookie] = await visit.context.cookies()
-    assert cookie["name"] == "__Host-lq"
+    assert cookie["name"] == f"__Host-lq-{lq.url.rpartition(':')[2]}"
     assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
     await visit.page.goto(f"{lq.url}/queues")
     await expect(visit.page.locator("h1")).to_have_text("Queues")

@@ -160,7 +160,7 @@ async def test_behind_tls_the_cookie_belongs_to_this_host_alone(
     origin = stranger.origin.replace("http:", "https:")
     page = await stranger.ask("POST", "/login", {"token": token}, {"Origin": origin})
     cookie = page.headers["Set-Cookie"]
-    assert cookie.startswith("__Host-lq=")
+    assert cookie.startswith(f"__Host-lq-{running.port}=")
     assert cookie.endswith("; Path=/; HttpOnly; SameSite=Strict; Secure")
     session = cookie.partition(";")[0]
     headers = {"Accept": "text/html", "Cookie": session}
