@@ -3,7 +3,8 @@
 Owns: both, and when they end. Never sees HTTP, and keeps no secret that it has given out: of
 links and sessions alike it knows the SHA-256.
 
-Invariant: a link is good for one login, within minutes. A session ends when it is logged out, has
+Invariant: a link is good for one login, within minutes. Nobody takes room from others: who has
+too many links or sessions loses the oldest of their own. A session ends when it is logged out, has
 been idle or has lived for too long, and when what it was begun with would not be let in any more;
 a restart ends all. What ended them follows the monotonic clock: no clock that is set lets one live
 on.
@@ -26,6 +27,10 @@ LINK_MS: Final = 5 * 60_000
 MAX_LINKS: Final = 100
 MAX_SESSIONS: Final = 1_000
 """More than a panel for a few people has; the one that has been idle for longest makes room."""
+MAX_OWN_LINKS: Final = 10
+MAX_OWN_SESSIONS: Final = 100
+"""Of one token, or of the owner of the socket: whoever wants more loses their own first."""
+MAX_NOTICES: Final = 10
 _RANDOM_BYTES: Final = 24
 
 
@@ -44,6 +49,10 @@ class Session(Struct):
     notices: list[str]
     made: list[dict[str, Any]] = []
     ended: bool = False
+
+    def tell(self, notice: str) -> None:
+        """Have something said on the next page. Shape: of too many, the last ones."""
+        self.notices = [*self.notices, notice][-MAX_NOTICES:]
 
 
 class Sessions:
@@ -75,7 +84,10 @@ class Sessions:
     def link(self, principal: Principal) -> str:
         """A code that logs somebody in as this principal, once, within `LINK_MS`."""
         code = self._secret()
-        if len(self._links) >= MAX_LINKS:
+        own = [d for d, (_, whose) in self._links.items() if whose.digest == principal.digest]
+        if len(own) >= MAX_OWN_LINKS:
+            del self._links[own[0]]
+        elif len(self._links) >= MAX_LINKS:
             del self._links[next(iter(self._links))]
         self._links[_digest(code)] = (self._clock.monotonic() + LINK_MS / 1000, principal)
         return code
@@ -93,7 +105,10 @@ class Sessions:
     def begin(self, principal: Principal, *, secured: bool) -> str:
         """Log somebody in; the name of the session, which nobody else can know."""
         name, now = self._secret(), self._clock.monotonic()
-        if len(self._sessions) >= MAX_SESSIONS:
+        own = [d for d, s in self._sessions.items() if s.principal.digest == principal.digest]
+        if len(own) >= MAX_OWN_SESSIONS:
+            self._end(own[0])
+        elif len(self._sessions) >= MAX_SESSIONS:
             self._end(next(iter(self._sessions)))
         self._sessions[_digest(name)] = Session(principal, secured, now, now, [])
         return name

@@ -7,7 +7,15 @@ import itertools
 import pytest
 
 from lq.config import PanelConfig
-from lq.daemon.sessions import LINK_MS, MAX_LINKS, MAX_SESSIONS, Sessions
+from lq.daemon.sessions import (
+    LINK_MS,
+    MAX_LINKS,
+    MAX_NOTICES,
+    MAX_OWN_LINKS,
+    MAX_OWN_SESSIONS,
+    MAX_SESSIONS,
+    Sessions,
+)
 from lq.errors import Unauthorized
 from lq.model import Principal, Scope
 from tests.clock import FakeClock
@@ -15,6 +23,10 @@ from tests.clock import FakeClock
 ADA = Principal("ada", frozenset({Scope.ADMIN}), (), b"ada")
 ROB = Principal("rob", frozenset({Scope.READ}), (), b"rob")
 MINUTE_S = 60
+
+
+def somebody(number: int) -> Principal:
+    return Principal(f"t{number}", frozenset({Scope.READ}), (), b"%d" % number)
 
 
 class Sitting:
@@ -104,13 +116,30 @@ def test_the_end_of_one_is_told_at_once(sitting: Sitting) -> None:
 
 def test_there_are_only_so_many(sitting: Sitting) -> None:
     first = sitting.sessions.begin(ADA, secured=False)
-    second = sitting.sessions.begin(ADA, secured=False)
-    for _ in range(MAX_SESSIONS - 2):
-        sitting.sessions.begin(ADA, secured=False)
+    second = sitting.sessions.begin(ROB, secured=False)
+    for number in range(MAX_SESSIONS - 2):
+        sitting.sessions.begin(somebody(number), secured=False)
     assert sitting.is_in(first)  # and is now the last that was used
     sitting.sessions.begin(ADA, secured=False)
     assert sitting.is_in(first)
     assert not sitting.is_in(second)
+
+
+def test_who_logs_in_again_and_again_logs_out_nobody_else(sitting: Sitting) -> None:
+    others = sitting.sessions.begin(ADA, secured=False)
+    own = [sitting.sessions.begin(ROB, secured=False) for _ in range(MAX_SESSIONS)]
+    assert sitting.is_in(others)
+    assert [name for name in own if sitting.is_in(name)] == own[-MAX_OWN_SESSIONS:]
+
+
+def test_no_more_is_kept_to_be_told_than_anybody_reads(sitting: Sitting) -> None:
+    session = sitting.sessions.find(
+        sitting.sessions.begin(ADA, secured=False), secured=False, used=True
+    )
+    assert session is not None
+    for number in range(MAX_NOTICES + 2):
+        session.tell(str(number))
+    assert session.notices == [str(number) for number in range(2, MAX_NOTICES + 2)]
 
 
 def test_a_link_is_good_once_and_for_minutes(sitting: Sitting) -> None:
@@ -124,7 +153,16 @@ def test_a_link_is_good_once_and_for_minutes(sitting: Sitting) -> None:
 
 
 def test_there_are_only_so_many_links(sitting: Sitting) -> None:
-    codes = [sitting.sessions.link(ADA) for _ in range(MAX_LINKS + 1)]
+    codes = [sitting.sessions.link(somebody(number)) for number in range(MAX_LINKS + 1)]
     with pytest.raises(Unauthorized):
         sitting.sessions.follow(codes[0])
-    assert sitting.sessions.follow(codes[1]) is ADA
+    assert sitting.sessions.follow(codes[1]) == somebody(1)
+
+
+def test_who_asks_for_many_links_takes_nobody_elses(sitting: Sitting) -> None:
+    other = sitting.sessions.link(ADA)
+    own = [sitting.sessions.link(ROB) for _ in range(MAX_LINKS)]
+    assert sitting.sessions.follow(other) is ADA
+    with pytest.raises(Unauthorized):
+        sitting.sessions.follow(own[-MAX_OWN_LINKS - 1])
+    assert sitting.sessions.follow(own[-MAX_OWN_LINKS]) is ROB

@@ -172,7 +172,7 @@ class Visit(Struct, kw_only=True):
     def go(self, path: str, notice: str = "") -> Reply:
         """Lead on to another page, after something was done."""
         if notice:
-            self.session.notices.append(notice)
+            self.session.tell(notice)
         return see_other(path)
 
 
