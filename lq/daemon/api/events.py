@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final
 
 from lq import wire
-from lq.daemon.api.call import NOT_STORED, Call, Reply, Send
+from lq.daemon.api.call import NOT_STORED, Call, Inside, Reply, Send
 from lq.daemon.api.router import Operation, Route
 from lq.daemon.feed import Entry, Feed, Gap, Reader
 from lq.errors import Unavailable
@@ -52,8 +52,12 @@ async def overview(call: Call) -> Reply:
 
 
 def _is_counted(call: Call) -> bool:
-    """Whether this stream is one of those of which there may be only so many."""
-    return call.principal.digest != b""  # the owner of the socket has no token
+    """Whether this stream is one of those of which there may be only so many.
+
+    Shape: all that come over TCP. The owner of the socket has no token; nor has their browser,
+    which comes by the panel.
+    """
+    return call.principal.digest != b"" or isinstance(call.request, Inside)
 
 
 async def _tell(call: Call, wanted: EventFilter, send: Send) -> None:

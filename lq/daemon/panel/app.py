@@ -41,6 +41,7 @@ from lq.daemon.panel.guard import (
     HEADERS,
     check_host,
     check_origin,
+    check_reader,
     is_from_elsewhere,
     names,
 )
@@ -122,12 +123,15 @@ class Panel:
             path, _, query = visitor.target.partition("?")
             if static := _STATIC.fullmatch(path):
                 return self._static(request, static[1], static[2])
-            changes = request.method not in {"GET", "HEAD"}
-            if changes:
+            if request.method in {"GET", "HEAD"}:
+                check_reader(request.headers)
+            else:
                 check_origin(request.headers, host)
             if path in {PATH, LOGOUT}:
                 return await self._door(visitor, path, query)
-            session = self._login.find(request.headers, used=LIVE not in request.headers)
+            # What a page asks for by itself keeps nobody logged in: not a stream that begins anew.
+            used = LIVE not in request.headers and path != overview.STREAM
+            session = self._login.find(request.headers, used=used)
             if session is None:
                 return self._unknown(request, visitor.target)
             return await self._visit(visitor, path, query, session)
@@ -154,7 +158,7 @@ class Panel:
         body = b"" if method == "GET" else await self._body(request)
         return await handler(
             Visit(
-                method=method,
+                method=request.method,
                 path=path,
                 query=query,
                 headers=request.headers,

@@ -102,6 +102,18 @@ def check_origin(headers: Mapping[str, str], host: str) -> None:
     )
 
 
+def check_reader(headers: Mapping[str, str]) -> None:
+    """Refuse to be a part of another site's page, which a cookie may come along to.
+
+    Shape: browsers take the ports of a host, and the hosts of a domain, for one site. Following a
+    link is all that a page elsewhere may have them do. Raises: Forbidden.
+    """
+    mode, dest = headers.get("Sec-Fetch-Mode"), headers.get("Sec-Fetch-Dest")
+    follows_link = mode in {None, "navigate"} and dest in {None, "document"}
+    if is_from_elsewhere(headers) and not follows_link:
+        raise Forbidden("the panel is no part of another page", hint="open it in a tab of its own")
+
+
 def by_tls(headers: Mapping[str, str]) -> bool:
     """Whether a form came from a page that the browser got by https."""
     return headers.get("Origin", "").lower().startswith("https://")

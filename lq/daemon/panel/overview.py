@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from lq.daemon.api.call import Reply
+from lq.daemon.panel.guard import HEADERS
 from lq.daemon.panel.pages import with_query
 from lq.daemon.panel.routes import Page
 from lq.daemon.panel.visit import Visit, quoted
@@ -13,6 +16,7 @@ from lq.errors import ValidationError
 _RUNS: Final = 8
 _SUMS: Final = ("pending", "retry", "running", "failures", "outRate")
 _SPAN: Final = "hour"
+STREAM: Final = "/events"
 
 
 async def show(visit: Visit) -> Reply:
@@ -49,7 +53,8 @@ async def events(visit: Visit) -> Reply:
     """What happens, as the API streams it."""
     path = f"/events?{visit.query}" if visit.query else "/events"
     last = visit.headers.get("Last-Event-ID")
-    return await visit.reply("GET", path, headers={"Last-Event-ID": last} if last else {})
+    reply = await visit.reply("GET", path, headers={"Last-Event-ID": last} if last else {})
+    return replace(reply, headers=(*HEADERS, *reply.headers))
 
 
-PAGES: Final = (Page("GET", "/", show), Page("GET", "/events", events))
+PAGES: Final = (Page("GET", "/", show), Page("GET", STREAM, events))

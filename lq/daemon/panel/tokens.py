@@ -55,7 +55,9 @@ async def create(visit: Visit) -> Reply:
 async def made(visit: Visit) -> Reply:
     """The tokens that were just made: asked for again, this page has none."""
     await visit.get("/tokens")
-    found, visit.session.made = visit.session.made, []
+    found = visit.session.made
+    if visit.is_seen:
+        visit.session.made = []
     return visit.page("token_made.html", made=found)
 
 

@@ -103,6 +103,11 @@ class Visit(Struct, kw_only=True):
         """Whether the page asks for itself once more, to be up to date."""
         return LIVE in self.headers
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether somebody gets to see the answer, so that what is told once may be told now."""
+        return self.method != "HEAD" and not self.is_live
+
     def may(self, scope: str, queue: str | None = None) -> bool:
         """Whether who is logged in may do what this scope covers."""
         return allows(self.session.principal, Scope(scope), queue)
@@ -155,7 +160,7 @@ class Visit(Struct, kw_only=True):
         Shape: what it has to tell from before is told once.
         """
         notices: list[str] = []
-        if not self.is_live:
+        if self.is_seen:
             notices, self.session.notices = self.session.notices, []
         text = self.pages.render(
             template,

@@ -154,7 +154,7 @@ async def test_no_site_can_frame_the_panel(
     lq: Daemon, admin: Page, visit: Visit, elsewhere: Elsewhere
 ) -> None:
     elsewhere.html = f'<iframe src="{lq.url}/"></iframe>'
-    visit.expect("frame|refused|ERR_BLOCKED")
+    visit.expect("frame|refused|ERR_BLOCKED|403")
     await admin.goto(elsewhere.url)
     await admin.wait_for_load_state("networkidle")
     for frame in admin.frames[1:]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from lq.daemon.main import Daemon
 from lq.model import Scope
+from tests.integration.api.raw import Peer
 from tests.support.pages import Browser, Page
 
 
@@ -58,3 +63,60 @@ async def test_a_login_ends_the_session_that_was_there(running: Daemon) -> None:
         assert (await browser.log_in(token)).status == 303
         assert (await other.ask("GET", "/", headers=before)).status == 303
         assert (await browser.get("/")).status == 200
+
+
+async def test_a_stream_that_begins_anew_keeps_nobody_logged_in(
+    running: Daemon, panel: Browser
+) -> None:
+    """A proxy that cuts connections has a page that nobody looks at open it again and again."""
+    (name,) = panel.cookies.values()
+    session = running.engine.sessions.find(name, secured=False, used=False)
+    assert session is not None
+    used = session.used
+    assert (await panel.ask("HEAD", "/events")).status == 200
+    assert session.used == used
+    assert (await panel.get("/")).status == 200
+    assert session.used > used
+
+
+async def test_what_is_told_once_is_not_told_to_who_asks_for_the_head(panel: Browser) -> None:
+    made = await panel.post("/tokens", name="shop", scopes="push")
+    assert (await panel.ask("HEAD", made.location, headers={"Accept": "text/html"})).status == 200
+    assert "lq_" in (await panel.get(made.location)).text
+    assert "lq_" not in (await panel.get(made.location)).text
+    await panel.post("/tokens/revoke/shop")
+    assert (await panel.ask("HEAD", "/", headers={"Accept": "text/html"})).status == 200
+    assert "The token shop is revoked" in (await panel.get("/")).text
+
+
+@pytest.mark.parametrize("site", ["same-site", "cross-site"])
+@pytest.mark.parametrize(
+    ("mode", "dest"),
+    [
+        *(("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe")),
+        *(("navigate", "object"), ("no-cors", "script")),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/events", "/tokens/made", "/login"])
+async def test_the_panel_is_no_part_of_another_page(
+    panel: Browser, path: str, site: str, mode: str, dest: str
+) -> None:
+    """Also of a page at another port of this host, to which browsers send its cookies."""
+    said = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": mode, "Sec_Fetch_Dest": dest}
+    page = await panel.get(path, **said)
+    assert page.status == 403
+    assert "no part of another page" in page.text
+
+
+async def test_streams_of_the_owner_count_when_they_come_from_a_browser(
+    running: Daemon, owner: Peer, stranger: Browser
+) -> None:
+    made = await owner.ask("POST panel/links")
+    await stranger.log_in(str(made.json["url"]).partition("#")[2])
+    reading = asyncio.create_task(stranger.get("/events"))
+    while not running.engine.feed.readers:
+        await running.engine.queues.all()
+    assert running.engine.feed.subscribers == 1
+    await stranger.post("/logout")
+    page = await reading
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
