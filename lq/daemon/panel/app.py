@@ -20,6 +20,7 @@ from lq.config import Config
 from lq.daemon.api.app import Api, Visitor
 from lq.daemon.api.body import read_body
 from lq.daemon.api.call import Reply
+from lq.daemon.auth import allows
 from lq.daemon.engine import Engine
 from lq.daemon.panel import (
     endpoints,
@@ -47,10 +48,11 @@ from lq.daemon.panel.guard import (
 )
 from lq.daemon.panel.login import MAX_BODY, PATH, Login
 from lq.daemon.panel.pages import Pages
-from lq.daemon.panel.routes import Handler, Page
+from lq.daemon.panel.routes import Page
 from lq.daemon.panel.visit import LIVE, Visit, html
 from lq.daemon.sessions import Session
 from lq.errors import MethodNotAllowed, NotFound, RequestError, Unauthorized
+from lq.model import Scope
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +94,10 @@ class Panel:
         self._assets = Assets()
         self._pages = Pages(self._assets, __version__)
         self._login = Login(engine, self._pages, clock)
-        self._routes: dict[str, tuple[re.Pattern[str], dict[str, Handler]]] = {}
+        self._routes: dict[str, tuple[re.Pattern[str], dict[str, Page]]] = {}
         for page in PAGES:
             known = self._routes.setdefault(page.pattern, (re.compile(page.pattern), {}))
-            known[1][page.method] = page.handler
+            known[1][page.method] = page
 
     def serve(self, request: web.BaseRequest, target: str) -> bool:
         """Whether this is for the panel: a page of it, or one that a browser looks for in vain.
@@ -149,14 +151,15 @@ class Panel:
         found = self._found(path)
         if found is None:
             raise NotFound("there is no such page", hint="the first page leads to all there are")
-        parts, handlers = found
+        parts, pages = found
         request = visitor.request
         method = "GET" if request.method == "HEAD" else request.method
-        handler = handlers.get(method)
-        if handler is None:
-            raise MethodNotAllowed(sorted(handlers))
-        body = b"" if method == "GET" else await self._body(request)
-        return await handler(
+        page = pages.get(method)
+        if page is None:
+            raise MethodNotAllowed(sorted(pages))
+        large = page.payload and allows(session.principal, Scope.PUSH, None)
+        body = b"" if method == "GET" else await self._body(request, large=large)
+        return await page.handler(
             Visit(
                 method=request.method,
                 path=path,
@@ -197,20 +200,23 @@ class Panel:
             return html(self._pages.render("arrived.html", target=target))
         return self._login.to_login(target)
 
-    def _found(self, path: str) -> tuple[dict[str, str], dict[str, Handler]] | None:
-        """What a path names, decoded, and who answers it."""
-        for pattern, handlers in self._routes.values():
+    def _found(self, path: str) -> tuple[dict[str, str], dict[str, Page]] | None:
+        """What a path names, decoded, and its pages by their methods."""
+        for pattern, pages in self._routes.values():
             if found := pattern.fullmatch(path):
                 try:
                     parts = {k: unquote(v, errors="strict") for k, v in found.groupdict().items()}
                 except UnicodeDecodeError:
                     return None
-                return parts, handlers
+                return parts, pages
         return None
 
-    async def _body(self, request: web.BaseRequest) -> bytes:
-        limit = 3 * self._engine.max_payload + _FORM_BYTES
-        hint = "max_payload in lq.toml sets how large a payload may be"
+    async def _body(self, request: web.BaseRequest, *, large: bool) -> bytes:
+        """A form. Shape: to take a large one apart takes a while, in which nothing else is done."""
+        limit, hint = _FORM_BYTES, "this limit is fixed"
+        if large:
+            limit += 3 * self._engine.max_payload
+            hint = "max_payload in lq.toml sets how large a payload may be"
         return await read_body(request, limit, self._body_timeout_s, hint)
 
     def _static(self, request: web.BaseRequest, version: str, name: str) -> Reply:

@@ -263,5 +263,5 @@ PAGES: Final = (
     Page("GET", f"{_ID}/reschedule", ask_when),
     Page("POST", f"{_ID}/reschedule", reschedule),
     Page("GET", f"{_ID}/edit", ask_edit),
-    Page("POST", f"{_ID}/edit", edit),
+    Page("POST", f"{_ID}/edit", edit, payload=True),
 )

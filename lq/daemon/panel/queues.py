@@ -230,6 +230,6 @@ PAGES: Final = (
     Page("GET", f"{_PATH}/purge", ask_purge),
     Page("POST", f"{_PATH}/purge", purge),
     Page("GET", f"{_PATH}/push", test),
-    Page("POST", f"{_PATH}/push", push),
+    Page("POST", f"{_PATH}/push", push, payload=True),
     Page("GET", _PATH, show),
 )

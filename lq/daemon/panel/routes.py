@@ -12,8 +12,13 @@ Handler = Callable[[Visit], Awaitable[Reply]]
 
 
 class Page(NamedTuple):
-    """One method of one pattern. Shape: the pattern's groups become the parts of the visit."""
+    """One method of one pattern.
+
+    Shape: the pattern's groups become the parts of the visit. `payload` says that its form may have
+    one, when it comes from somebody who may push.
+    """
 
     method: str
     pattern: str
     handler: Handler
+    payload: bool = False

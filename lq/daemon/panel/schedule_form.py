@@ -274,8 +274,8 @@ def _missing(before: Mapping[str, str]) -> Issue:
 _NEW: Final = r"/schedules/new"
 PAGES: Final = (
     Page("GET", _NEW, new),
-    Page("POST", _NEW, create),
+    Page("POST", _NEW, create, payload=True),
     Page("GET", r"/schedules/explain", explain),
     Page("GET", f"{SCHEDULE}/edit", edit),
-    Page("POST", f"{SCHEDULE}/edit", save),
+    Page("POST", f"{SCHEDULE}/edit", save, payload=True),
 )

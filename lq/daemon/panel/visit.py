@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
@@ -59,7 +60,7 @@ def lists_of(text: str) -> dict[str, list[str]]:
     return found
 
 
-class Visit(Struct, kw_only=True):
+class Visit(Struct, kw_only=True, dict=True):
     """A request for a page.
 
     Shape: `parts` are those that its path names, decoded. `ask_api` asks as the one who is logged
@@ -89,7 +90,7 @@ class Visit(Struct, kw_only=True):
         """What the form says. Raises: ValidationError."""
         return {name: values[-1] for name, values in self.lists.items()}
 
-    @property
+    @cached_property
     def lists(self) -> dict[str, list[str]]:
         """What the form says, with all values of each name. Raises: ValidationError."""
         try:

@@ -120,3 +120,20 @@ async def test_streams_of_the_owner_count_when_they_come_from_a_browser(
     await stranger.post("/logout")
     page = await reading
     assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/queues/q/push", "/schedules/new", "/tokens", "/items/cancel"])
+async def test_who_may_only_look_has_no_large_form_taken_apart(
+    running: Daemon, reader: Browser, path: str
+) -> None:
+    page = await reader.post(path, payload="x" * 100_000)
+    assert page.status == 413
+    assert "limit is fixed" in page.text
+
+
+async def test_only_a_form_with_a_payload_is_large(panel: Browser) -> None:
+    assert (await panel.post("/tokens", name="x" * 100_000)).status == 413
+    pushed = await panel.post(
+        "/queues/q/push", payload="\n" * 300_000, **{"x-lq-target": "http://127.0.0.1:1/"}
+    )
+    assert pushed.status == 422, pushed.text  # as the API says: lq may not call that target
