@@ -48,7 +48,7 @@ from lq.daemon.api import (
     tokens,
 )
 from lq.daemon.api.call import Asked, Call, Inside, Reply
-from lq.daemon.api.limits import Connections, Refusals
+from lq.daemon.api.limits import Connections, Refusals, Verdict
 from lq.daemon.api.peer import Proxies, group
 from lq.daemon.api.router import Route, Router, parted
 from lq.daemon.api.server import MAX_LINE, Answer, Connection, Printer, Server
@@ -240,12 +240,17 @@ class Api:
         """
         if known:
             return _error(request, error, request_id)
-        address = group(self._client(request))
         guessed = isinstance(error, Unauthorized) and "Authorization" in request.headers
-        verdict = self._refusals.judge(address, error, self._clock.monotonic(), guessed=guessed)
-        if verdict.is_first:
-            log.warning("%s: %s; it gets 429 for a minute", address, verdict.error.message)
+        verdict = self.judge(self._client(request), error, guessed=guessed)
         return replace(_error(request, verdict.error, request_id), hold=verdict.hold)
+
+    def judge(self, address: str, error: RequestError, *, guessed: bool = False) -> Verdict:
+        """Count what a stranger is refused, here or by a page, and say what they are told."""
+        of = group(address)
+        verdict = self._refusals.judge(of, error, self._clock.monotonic(), guessed=guessed)
+        if verdict.is_first:
+            log.warning("%s: %s; it gets 429 for a minute", of, verdict.error.message)
+        return verdict
 
     def _client(self, request: web.BaseRequest) -> str:
         """The address of who asks, over TCP."""

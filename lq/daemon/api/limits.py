@@ -22,7 +22,7 @@ from msgspec import Struct
 from lq.config import Limits
 from lq.errors import RateLimited, RequestError
 
-JUNK: Final = frozenset({400, 401, 403, 404, 405, 408, 413})
+JUNK: Final = frozenset({400, 401, 403, 404, 405, 408, 413, 421})
 """The statuses of which one address gets so many in a minute, without a good token."""
 WINDOW_S: Final = 60.0
 MAX_ADDRESSES: Final = 10_000

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from lq import __version__
 from lq.clock import Clock
@@ -51,7 +52,14 @@ from lq.daemon.panel.pages import Pages
 from lq.daemon.panel.routes import Page
 from lq.daemon.panel.visit import LIVE, Visit, html
 from lq.daemon.sessions import Session
-from lq.errors import MethodNotAllowed, NotFound, RequestError, Unauthorized
+from lq.errors import (
+    MethodNotAllowed,
+    NotFound,
+    RateLimited,
+    RequestError,
+    Unauthorized,
+    Unavailable,
+)
 from lq.model import Scope
 
 log = logging.getLogger(__name__)
@@ -235,10 +243,17 @@ class Panel:
         return Reply(body, headers=tuple(headers), content_type=asset.content_type)
 
     def _refusal(self, error: RequestError, visitor: Visitor, session: Session | None) -> Reply:
-        """The page of an error."""
+        """The page of an error; another one to strangers, if that is often."""
+        hold = False
+        if session is None:
+            verdict = self._api.judge(visitor.address, error)
+            error, hold = verdict.error, verdict.hold
         text = self._pages.render(
             "error.html", error=error, known=session is not None, request_id=visitor.request_id
         )
+        headers: tuple[tuple[str, str], ...] = ()
         if isinstance(error, MethodNotAllowed):
-            return html(text, error.status, (("Allow", ", ".join(error.allowed)),))
-        return html(text, error.status)
+            headers = (("Allow", ", ".join(error.allowed)),)
+        elif isinstance(error, RateLimited | Unavailable):
+            headers = (("Retry-After", str(error.retry_after_s)),)
+        return replace(html(text, error.status, headers), hold=hold)

@@ -8,9 +8,12 @@ becomes one.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Final
+
+from msgspec.structs import replace
 
 from lq.clock import Clock
 from lq.daemon.api.call import Reply
@@ -23,6 +26,8 @@ from lq.daemon.panel.visit import fields_of, html, see_other
 from lq.daemon.sessions import Session
 from lq.errors import Forbidden, RateLimited, RequestError, Unauthorized, ValidationError
 from lq.model import Principal, Scope
+
+log = logging.getLogger(__name__)
 
 PATH: Final = "/login"
 MAX_BODY: Final = 8192
@@ -71,6 +76,7 @@ class Login:
         self._end_brought(headers)
         secured = by_tls(headers)
         name = self._sessions.begin(principal, secured=secured)
+        log.info("%r logged in to the panel, at %s", principal.name, address)
         return see_other(following, (_cookie(headers, name, secured=secured),))
 
     def leave(self, headers: Mapping[str, str]) -> Reply:
@@ -109,17 +115,20 @@ class Login:
         return principal
 
     def _refused(self, error: RequestError, following: str, address: str) -> Reply:
-        now = self._clock.monotonic()
-        wait_s, _ = self._wrong.add(group(address), now)
+        now, of = self._clock.monotonic(), group(address)
+        wait_s, is_first = self._wrong.add(of, now)
         if not wait_s:
-            wait_s, _ = self._wrong_in_all.add("", now)
+            log.info("%s: a login to the panel was refused: %s", of, error.message)
+            wait_s, is_first = self._wrong_in_all.add("", now)
+        if is_first:
+            log.warning("%s: too many logins to the panel were refused", of)
         if wait_s:
             error = RateLimited(
                 "there were too many wrong tokens",
                 hint=f"wait {wait_s} s, or use `lq panel` where the daemon runs",
                 retry_after_s=wait_s,
             )
-        return self._page(following, error, wait_s)
+        return replace(self._page(following, error, wait_s), hold=wait_s > 0)
 
     def _page(self, following: str, error: RequestError | None = None, wait_s: int = 0) -> Reply:
         text = self._pages.render("login.html", following=following, error=error)

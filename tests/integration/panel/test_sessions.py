@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
+from lq.config import Config, Limits
+from lq.daemon.api.app import Api
 from lq.daemon.main import Daemon
+from lq.daemon.panel import login
+from lq.daemon.panel.app import Panel
+from lq.daemon.panel.assets import Assets
+from lq.daemon.panel.pages import Pages
 from lq.model import Scope
+from tests.integration.api.conftest import SteppedClock
 from tests.integration.api.raw import Peer
 from tests.support.pages import Browser, Page
 
@@ -137,3 +145,52 @@ async def test_only_a_form_with_a_payload_is_large(panel: Browser) -> None:
         "/queues/q/push", payload="\n" * 300_000, **{"x-lq-target": "http://127.0.0.1:1/"}
     )
     assert pushed.status == 422, pushed.text  # as the API says: lq may not call that target
+
+
+async def test_who_logs_in_is_in_the_log_and_what_with_is_not(
+    running: Daemon, stranger: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    token = await token_of(running, "t")
+    for _ in range(7):
+        await stranger.log_in("wrong-token")
+    await stranger.log_in(token)
+    told = [record.getMessage() for record in caplog.records if record.name == login.__name__]
+    refused = "127.0.0.1: a login to the panel was refused: this is no token that is valid here"
+    too_many = "127.0.0.1: too many logins to the panel were refused"
+    assert told == [*[refused] * 5, too_many, "'t' logged in to the panel, at 127.0.0.1"]
+    assert not any(secret in caplog.text for secret in (token, "wrong-token"))
+
+
+async def test_many_wrong_logins_are_answered_late(running: Daemon, clock: SteppedClock) -> None:
+    door = login.Login(running.engine, Pages(Assets(), "1"), clock)
+    replies = [door.enter({}, b"token=wrong", "127.0.0.1") for _ in range(7)]
+    assert [(reply.status, reply.hold) for reply in replies] == [(401, False)] * 5 + [
+        (429, True)
+    ] * 2
+
+
+async def test_what_strangers_are_refused_counts_for_their_address(
+    running: Daemon, panel: Browser, clock: SteppedClock
+) -> None:
+    served = Api(running.engine, clock=clock, limits=Limits(refused=2))
+    config = Config(data_dir=running.engine.data_dir, socket=running.engine.data_dir / "socket")
+    served.pages = Panel(config, running.engine, served, clock)
+    protocol = served.server(trusted=False)
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    async with Browser(server.sockets[0].getsockname()[1]) as stranger:
+        asked = [await stranger.get("/", Host="evil.example") for _ in range(3)]
+        assert [page.status for page in asked] == [421, 421, 429]
+        assert 0 < int(asked[-1].headers["Retry-After"]) <= 60
+        assert "were refused" in asked[-1].text
+        # Whoever is in, at the same address, goes on.
+        known = {"Accept": "text/html", "Cookie": cookie_with(panel, stranger)}
+        assert (await stranger.ask("GET", "/nothing", headers=known)).status == 404
+    server.close()
+    await protocol.shutdown(1)
+
+
+def cookie_with(browser: Browser, at: Browser) -> str:
+    """The cookie of one browser, as it would be called at the port of another."""
+    (name,) = browser.cookies.values()
+    return f"lq-{at.origin.rpartition(':')[2]}={name}"
