@@ -46,6 +46,7 @@ from lq.daemon.panel.guard import (
     check_reader,
     is_from_elsewhere,
     names,
+    own_path,
 )
 from lq.daemon.panel.login import MAX_BODY, PATH, Login
 from lq.daemon.panel.pages import Pages
@@ -205,7 +206,7 @@ class Panel:
         if is_from_elsewhere(request.headers):
             # The cookie stays at home when a link of another site is followed; a page of ours
             # that leads to the same place brings it.
-            return html(self._pages.render("arrived.html", target=target))
+            return html(self._pages.render("arrived.html", target=own_path(target)))
         return self._login.to_login(target)
 
     def _found(self, path: str) -> tuple[dict[str, str], dict[str, Page]] | None:

@@ -39,7 +39,7 @@ def type_of(payload: str) -> str:
     """The content type of what has been typed."""
     try:
         decode(payload.encode(), type=Raw)
-    except DecodeError:
+    except (DecodeError, RecursionError):
         return "text/plain; charset=utf-8"
     return "application/json"
 

@@ -122,7 +122,7 @@ class Visit(Struct, kw_only=True, dict=True):
     ) -> Reply:
         """What the API answers. Shape: `path` is below `API`. Raises: RequestError."""
         given: CIMultiDict[str] = CIMultiDict(headers or {})
-        raw = tuple((name.encode(), value.encode()) for name, value in given.items())
+        raw = tuple((name.encode(), _bytes_of(value)) for name, value in given.items())
         asked = Inside(method, CIMultiDictProxy(given), raw, body, self.address, self.lives)
         return await self.ask_api(asked, f"{API}{path}", self.session.principal)
 
@@ -180,6 +180,11 @@ class Visit(Struct, kw_only=True, dict=True):
         if notice:
             self.session.tell(notice)
         return see_other(path)
+
+
+def _bytes_of(value: str) -> bytes:
+    """A header as it came, if it came from a browser: what is not UTF-8 is kept as it is."""
+    return value.encode(errors="surrogateescape")
 
 
 def html(text: str, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
