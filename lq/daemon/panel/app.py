@@ -47,6 +47,7 @@ from lq.daemon.panel.guard import (
     is_from_elsewhere,
     names,
     own_path,
+    public_origin,
 )
 from lq.daemon.panel.login import MAX_BODY, PATH, Login
 from lq.daemon.panel.pages import Pages
@@ -99,6 +100,7 @@ class Panel:
         self._api = api
         self._clock = clock
         self._hosts = names(config)
+        self._public = public_origin(config)
         self._body_timeout_s = config.limits.body_timeout_ms / 1000
         self._assets = Assets()
         self._pages = Pages(self._assets, __version__)
@@ -137,7 +139,7 @@ class Panel:
             if request.method in {"GET", "HEAD"}:
                 check_reader(request.headers)
             else:
-                check_origin(request.headers, host)
+                check_origin(request.headers, host, self._public)
             if path in {PATH, LOGOUT}:
                 return await self._door(visitor, path, query)
             # What a page asks for by itself keeps nobody logged in: not a stream that begins anew.

@@ -83,17 +83,28 @@ def port_of(host: str) -> str:
     return (found[2] or "") if found else ""
 
 
-def check_origin(headers: Mapping[str, str], host: str) -> None:
+def public_origin(config: Config) -> str | None:
+    """Where the panel is for browsers, as their Origin says it; None where that is not known."""
+    public = urlsplit(config.public_url or "")
+    if not public.netloc or public.path:
+        return None
+    host = public.netloc.lower().removesuffix(":443" if public.scheme == "https" else ":80")
+    return f"{public.scheme}://{host}"
+
+
+def check_origin(headers: Mapping[str, str], host: str, public: str | None) -> None:
     """Refuse a change that another site has the browser make.
 
     Shape: browsers say where it comes from by Sec-Fetch-Site (not over plain http from elsewhere),
-    and by Origin; who says neither is no browser that we would trust a cookie of.
+    and by Origin; who says neither is no browser that we would trust a cookie of. `public` is the
+    origin of a proxy in front, which need not hand on the Host that it was asked for.
     Raises: Forbidden.
     """
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     own = site in {None, "same-origin"}
     if origin is not None:
-        own = own and origin.lower() in {f"http://{host.lower()}", f"https://{host.lower()}"}
+        ours = {f"http://{host.lower()}", f"https://{host.lower()}", public}
+        own = own and origin.lower() in ours
     if own and (site, origin) != (None, None):
         return
     raise Forbidden(

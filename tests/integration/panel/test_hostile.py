@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
+from lq.config import Config
 from lq.daemon.main import Daemon
+from lq.daemon.panel import guard
+from lq.errors import Forbidden
 from tests.integration.api.raw import Answer, Peer
 from tests.support.pages import Browser
 
@@ -78,3 +82,43 @@ async def test_a_page_that_leads_on_leads_nowhere_else(running: Daemon) -> None:
     await peer.close()
     assert answer.status == 200
     assert b'<a href="/">' in answer.body
+
+
+def change_from(origin: str, public_url: str | None) -> None:
+    """A change by a browser, through a proxy that asks lq for a name of its own."""
+    folder = Path("/nowhere")
+    config = Config(data_dir=folder, socket=folder / "socket", public_url=public_url)
+    said = {"Origin": origin, "Sec-Fetch-Site": "same-origin"}
+    guard.check_origin(said, "127.0.0.1:7420", guard.public_origin(config))
+
+
+@pytest.mark.parametrize(
+    ("public_url", "origin"),
+    [
+        ("https://lq.example.com", "https://lq.example.com"),
+        ("https://LQ.example.com:443", "https://lq.example.com"),
+        ("https://[2001:DB8::1]:8443", "https://[2001:db8::1]:8443"),
+        ("http://lq.example.com:80", "http://lq.example.com"),
+        (None, "http://127.0.0.1:7420"),
+    ],
+)
+def test_a_proxy_need_not_hand_on_the_host(public_url: str | None, origin: str) -> None:
+    """nginx asks for the name that `proxy_pass` says, unless it is told otherwise."""
+    change_from(origin, public_url)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "origin"),
+    [
+        ("https://lq.example.com", "http://lq.example.com"),
+        ("https://lq.example.com", "https://lq.example.com:8443"),
+        ("https://lq.example.com", "https://lq.example.com.evil.example"),
+        ("https://lq.example.com/jobs", "https://lq.example.com"),  # the API alone is below it
+        (None, "null"),
+        (None, "none"),
+        (None, ""),
+    ],
+)
+def test_who_is_not_the_proxy_changes_nothing(public_url: str | None, origin: str) -> None:
+    with pytest.raises(Forbidden):
+        change_from(origin, public_url)
