@@ -59,16 +59,26 @@ async def test_what_is_stored_shows_as_text(start: Start, endpoint: Endpoint, vi
         *(f"/queues/{quote(queue, safe='')}/settings", f"/schedules/{schedule['id']}/edit"),
         *(f"/items/{item['id']}", f"/items/{svg['id']}", f"/items/{svg['id']}/edit"),
         *(f"/history?error={quote(XSS)}", f"/items?key={quote(XSS)}", f"/nothing/{quote(XSS)}"),
+        *(f"/items/{item['id']}/attempts/1", f"/items/{svg['id']}/cancel", "/tokens/revoke/xss"),
+        *(f"/queues/{quote(queue, safe='')}/{page_of}" for page_of in ("purge", "push")),
+        *(f"/schedules/{schedule['id']}/delete", f"/schedules?queue={quote(XSS)}"),
+        *(f"/failures?error={quote(XSS)}", f"/history?state={quote(XSS)}", f"/?span={quote(XSS)}"),
+        *(f"/history/replay?error={quote(XSS)}", f"/items/cancel?key={quote(XSS)}"),
+        *(f"/schedules/new?x-lq-schedule={quote(XSS)}&x-lq-tz={quote(XSS)}&payload={quote(KEYS)}",),
+        f"/search?q={quote(XSS)}",
     }
     for path in sorted(where):
-        if path.startswith("/nothing"):
-            visit.expect("404")
+        if path.startswith(("/nothing", "/history?state")):
+            visit.expect("40[04]")
         await page.goto(f"{lq.url}{path}")
         assert await page.locator("main script, main svg[onload], main img").count() == 0, path
         assert await page.locator("body").is_visible(), path
     await page.goto(f"{lq.url}/items/{item['id']}")
     await expect(page.locator("main")).to_contain_text("<script>alert(1)</script>")
     await expect(page.locator("h1")).to_contain_text("javascript:alert(4)")
+    await page.goto(f"{lq.url}/queues/{quote(queue, safe='')}")
+    await page.get_by_role("button", name="Resume").click()
+    await expect(page.locator(".notice")).to_contain_text("<script>alert(1)</script>")
 
 
 async def test_a_payload_is_never_a_page(start: Start, endpoint: Endpoint, visit: Visit) -> None:
