@@ -141,12 +141,12 @@ class Panel:
             else:
                 check_origin(request.headers, host, self._public)
             if path in {PATH, LOGOUT}:
-                return await self._door(visitor, path, query)
+                return self._to_stranger(await self._door(visitor, path, query), visitor)
             # What a page asks for by itself keeps nobody logged in: not a stream that begins anew.
             used = LIVE not in request.headers and path != overview.STREAM
             session = self._login.find(request.headers, used=used)
             if session is None:
-                return self._unknown(request, visitor.target)
+                return self._to_stranger(self._unknown(request, visitor.target), visitor)
             return await self._visit(visitor, path, query, session)
         except RequestError as error:
             return self._refusal(error, visitor, session)
@@ -244,6 +244,11 @@ class Panel:
             body = self._assets.packed(name)
             headers.append(("Content-Encoding", "gzip"))
         return Reply(body, headers=tuple(headers), content_type=asset.content_type)
+
+    def _to_stranger(self, reply: Reply, visitor: Visitor) -> Reply:
+        """A page for somebody who is not logged in: late, if their address asks for very many."""
+        verdict = self._api.judge(visitor.address, Unauthorized("nobody is logged in"))
+        return replace(reply, hold=reply.hold or verdict.hold)
 
     def _refusal(self, error: RequestError, visitor: Visitor, session: Session | None) -> Reply:
         """The page of an error; another one to strangers, if that is often."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -170,15 +172,24 @@ async def test_many_wrong_logins_are_answered_late(running: Daemon, clock: Stepp
     ] * 2
 
 
-async def test_what_strangers_are_refused_counts_for_their_address(
-    running: Daemon, panel: Browser, clock: SteppedClock
-) -> None:
-    served = Api(running.engine, clock=clock, limits=Limits(refused=2))
+@asynccontextmanager
+async def at_limits(running: Daemon, clock: SteppedClock, **limits: int) -> AsyncIterator[Browser]:
+    """A stranger at a port of its own, where an address may take so much of the same daemon."""
+    served = Api(running.engine, clock=clock, limits=Limits(**limits))
     config = Config(data_dir=running.engine.data_dir, socket=running.engine.data_dir / "socket")
     served.pages = Panel(config, running.engine, served, clock)
     protocol = served.server(trusted=False)
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
     async with Browser(server.sockets[0].getsockname()[1]) as stranger:
+        yield stranger
+    server.close()
+    await protocol.shutdown(1)
+
+
+async def test_what_strangers_are_refused_counts_for_their_address(
+    running: Daemon, panel: Browser, clock: SteppedClock
+) -> None:
+    async with at_limits(running, clock, refused=2) as stranger:
         asked = [await stranger.get("/", Host="evil.example") for _ in range(3)]
         assert [page.status for page in asked] == [421, 421, 429]
         assert 0 < int(asked[-1].headers["Retry-After"]) <= 60
@@ -186,8 +197,18 @@ async def test_what_strangers_are_refused_counts_for_their_address(
         # Whoever is in, at the same address, goes on.
         known = {"Accept": "text/html", "Cookie": cookie_with(panel, stranger)}
         assert (await stranger.ask("GET", "/nothing", headers=known)).status == 404
-    server.close()
-    await protocol.shutdown(1)
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/queues/x"])
+async def test_pages_for_strangers_count_as_well(
+    running: Daemon, clock: SteppedClock, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """They are answered all the same, late: somebody at that address may want to log in."""
+    async with at_limits(running, clock, refused=2) as stranger:
+        statuses = {(await stranger.get(path)).status for _ in range(3)}
+        assert statuses <= {200, 303}
+        assert (await stranger.get("/", Host="evil.example")).status == 429
+    assert "127.0.0.1: too many requests" in caplog.text
 
 
 def cookie_with(browser: Browser, at: Browser) -> str:
