@@ -88,6 +88,7 @@ _OTHERS: Final = re.compile(r"/(?:api|metrics|healthz|readyz|openapi\.json)(?:/|
 """What is the API's, whoever asks for it."""
 _BROWSERS: Final = ("Cookie", "Sec-Fetch-Site")
 """What tells a browser that asks for something else than a page from a client of the API."""
+_OF_PROXIES: Final = ("basic ", "digest ", "negotiate ", "ntlm ")
 _FORM_BYTES: Final = 65_536
 """What a form may have beside a payload, which takes up to three times its length in it."""
 
@@ -113,10 +114,11 @@ class Panel:
     def serve(self, request: web.BaseRequest, target: str) -> bool:
         """Whether this is for the panel: a page of it, or one that a browser looks for in vain.
 
-        Who brings a token, or does not ask as a browser does, gets the API's answer at any path.
+        Who brings a token, or does not ask as a browser does, gets the API's answer at any path. A
+        password in Authorization is meant for a proxy, which has passed it on.
         """
         path = target.partition("?")[0]
-        if _OTHERS.match(path) or "Authorization" in request.headers:
+        if _OTHERS.match(path) or _brings_token(request):
             return False
         if path in {PATH, LOGOUT} or _STATIC.fullmatch(path):
             return True
@@ -265,3 +267,8 @@ class Panel:
         elif isinstance(error, RateLimited | Unavailable):
             headers = (("Retry-After", str(error.retry_after_s)),)
         return replace(html(text, error.status, headers), hold=hold)
+
+
+def _brings_token(request: web.BaseRequest) -> bool:
+    given = request.headers.get("Authorization", "").lower()
+    return given != "" and not given.startswith(_OF_PROXIES)

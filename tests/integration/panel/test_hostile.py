@@ -122,3 +122,11 @@ def test_a_proxy_need_not_hand_on_the_host(public_url: str | None, origin: str) 
 def test_who_is_not_the_proxy_changes_nothing(public_url: str | None, origin: str) -> None:
     with pytest.raises(Forbidden):
         change_from(origin, public_url)
+
+
+async def test_a_password_for_a_proxy_is_no_token(panel: Browser) -> None:
+    page = await panel.get("/", Authorization="Basic YWRhOng=")
+    assert page.status == 200
+    assert "Overview" in page.text
+    assert (await panel.get("/", Authorization="Bearer x")).status == 401
+    assert (await panel.get("/api/v1/queues", Authorization="Basic YWRhOng=")).status == 401
