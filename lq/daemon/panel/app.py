@@ -172,6 +172,8 @@ class Panel:
             raise MethodNotAllowed(sorted(pages))
         large = page.payload and allows(session.principal, Scope.PUSH, None)
         body = b"" if method == "GET" else await self._body(request, large=large)
+        if not self._engine.sessions.lives(session):  # a form may take its time to come
+            raise Unauthorized("you are not logged in any more", hint="log in, and try again")
         return await page.handler(
             Visit(
                 method=request.method,

@@ -18,7 +18,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from lq.daemon.api.call import NOT_STORED, Inside, Reply
 from lq.daemon.auth import allows
-from lq.daemon.panel.guard import HEADERS
+from lq.daemon.panel.guard import HEADERS, is_from_elsewhere
 from lq.daemon.panel.pages import Pages, with_query
 from lq.daemon.sessions import Session
 from lq.errors import RequestError, ValidationError
@@ -106,8 +106,11 @@ class Visit(Struct, kw_only=True, dict=True):
 
     @property
     def is_seen(self) -> bool:
-        """Whether somebody gets to see the answer, so that what is told once may be told now."""
-        return self.method != "HEAD" and not self.is_live
+        """Whether somebody gets to see the answer, so that what is told once may be told now.
+
+        Shape: who was led here from elsewhere may not have meant to come.
+        """
+        return not (self.method == "HEAD" or self.is_live or is_from_elsewhere(self.headers))
 
     def may(self, scope: str, queue: str | None = None) -> bool:
         """Whether who is logged in may do what this scope covers."""

@@ -89,9 +89,11 @@ async def test_a_stream_that_begins_anew_keeps_nobody_logged_in(
     assert session.used > used
 
 
-async def test_what_is_told_once_is_not_told_to_who_asks_for_the_head(panel: Browser) -> None:
+async def test_what_is_told_once_is_kept_for_who_means_to_see_it(panel: Browser) -> None:
+    """Neither for the head of it, nor by a link at another port of this host."""
     made = await panel.post("/tokens", name="shop", scopes="push")
     assert (await panel.ask("HEAD", made.location, headers={"Accept": "text/html"})).status == 200
+    assert (await panel.get(made.location, Sec_Fetch_Site="same-site")).status == 200
     assert "lq_" in (await panel.get(made.location)).text
     assert "lq_" not in (await panel.get(made.location)).text
     await panel.post("/tokens/revoke/shop")
@@ -215,3 +217,23 @@ def cookie_with(browser: Browser, at: Browser) -> str:
     """The cookie of one browser, as it would be called at the port of another."""
     (name,) = browser.cookies.values()
     return f"lq-{at.origin.rpartition(':')[2]}={name}"
+
+
+async def test_a_form_that_comes_after_the_end_of_its_session_does_nothing(
+    running: Daemon, panel: Browser
+) -> None:
+    (cookie,) = panel.cookies.values()
+    peer = Peer(port=running.port)
+    connection = await peer.connect()
+    await connection.send(
+        b"POST /tokens HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n"
+        b"Expect: 100-continue\r\nOrigin: http://127.0.0.1\r\nSec-Fetch-Site: same-origin\r\n"
+        b"Cookie: lq-80=" + cookie.encode() + b"\r\nContent-Length: 21\r\n\r\n"
+    )
+    assert (await connection.head()).status == 100  # it was let in, and its form is waited for
+    await panel.post("/logout")
+    await connection.send(b"name=shop&scopes=push")
+    answer = await connection.receive()
+    await peer.close()
+    assert answer.status == 401
+    assert [token.name for token in await running.engine.tokens()] == ["ada"]
