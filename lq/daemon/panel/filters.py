@@ -19,7 +19,7 @@ WORDS: Final = (
     *("target", "error", "fingerprint", "from", "to"),
 )
 FINISHED: Final = ("FAILED", "COMPLETED", "CANCELLED")
-UNFINISHED: Final = frozenset({"PENDING", "RETRY", "RUNNING"})
+UNFINISHED: Final = ("PENDING", "RETRY", "RUNNING")
 
 SCHEDULE: Final = re.compile(r"sch_[0-9a-f]{32}")
 

@@ -42,7 +42,7 @@ async def show(visit: Visit) -> Reply:
         "history.html",
         error=error,
         wanted=filter_of(wanted),
-        unfinished=UNFINISHED,
+        elsewhere=UNFINISHED,
         states=FINISHED,
         page=page,
         is_first="cursor" not in wanted,

@@ -21,18 +21,23 @@ STREAM: Final = "/events"
 
 async def show(visit: Visit) -> Reply:
     overview = await visit.get("/overview", {"limit": _RUNS})
-    try:
-        activity = await visit.get("/activity", {"span": visit.fields.get("span", _SPAN)})
-    except ValidationError:  # a link of somebody's own making
-        activity = await visit.get("/activity", {"span": _SPAN})
     concerns = await visit.get("/attention")
     return visit.page(
         "overview.html",
         overview=overview,
         total={name: sum(q.get(name, 0) for q in overview["queues"]) for name in _SUMS},
         concerns=[(concern, *_where(concern)) for concern in concerns],
-        activity=activity,
+        activity=await activity(visit),
     )
+
+
+async def activity(visit: Visit, queue: str | None = None) -> Any:
+    """What happened in the span that the page's query names, or in the last hour."""
+    try:
+        asked = {"span": visit.fields.get("span", _SPAN), "queue": queue}
+        return await visit.get("/activity", asked)
+    except ValidationError:  # a link of somebody's own making
+        return await visit.get("/activity", {"span": _SPAN, "queue": queue})
 
 
 def _where(concern: dict[str, Any]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from lq.daemon.api.call import Reply
 from lq.daemon.panel.header_lines import headers_of, lines_of
+from lq.daemon.panel.overview import activity
 from lq.daemon.panel.pages import plural, with_query
 from lq.daemon.panel.portions import portion
 from lq.daemon.panel.routes import Page
@@ -48,7 +49,7 @@ async def show(visit: Visit) -> Reply:
         queue=queue,
         waiting=waiting["items"],
         finished=finished["items"],
-        activity=await visit.get("/activity", {"span": "hour", "queue": name}),
+        activity=await activity(visit, name),
     )
 
 
@@ -174,7 +175,7 @@ async def _test(
     return visit.page(
         "queue_push.html",
         queue=queue,
-        values=typed or {"content_type": "application/json", "payload": "{}"},
+        values=typed or {"content-type": "application/json", "payload": "{}"},
         error=error,
     )
 
@@ -192,7 +193,7 @@ async def push(visit: Visit) -> Reply:
         for field in ("x-lq-key", "x-lq-delay", "x-lq-target")
         if form.get(field, "").strip()
     }
-    if content_type := form.get("content_type", "").strip():
+    if content_type := form.get("content-type", "").strip():
         headers["Content-Type"] = content_type
     if form.get("unproven"):
         headers["x-lq-validate"] = "none"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from lq.daemon.api.call import Reply
-from lq.daemon.panel.filters import filter_of, read_fields
+from lq.daemon.panel.filters import FINISHED, UNFINISHED, filter_of, read_fields
 from lq.daemon.panel.routes import Page
 from lq.daemon.panel.visit import Json, Visit
-from lq.errors import RequestError
+from lq.errors import ValidationError
 
 _PAGE: Final = 50
 
@@ -18,18 +18,20 @@ async def listing(visit: Visit) -> Reply:
     wanted = filter_of(fields)
     asked = wanted | {"limit": str(_PAGE), "cursor": fields.get("cursor", "")}
     page: Json = {"items": []}
-    refused = None
+    error = None
     try:
         page = await visit.get("/items", asked)
-    except RequestError as error:
-        refused = error
+    except ValidationError as refused:
+        error = refused
     return visit.page(
         "items.html",
         items=page["items"],
         cursor=page.get("cursor"),
         wanted=wanted,
         first="cursor" not in fields,
-        error=refused,
+        error=error,
+        states=UNFINISHED,
+        elsewhere=FINISHED,
     )
 
 

@@ -102,7 +102,7 @@ async def test_what_it_shows_is_said_in_words(site: Site, visitor: Visitor) -> N
     for kind, words in (
         (
             "throughput",
-            "Throughput: taken: 66, most 11 at 28 Nov 12:00; completed: 30, most 5 at 28 Nov 11:00",
+            "Throughput: pushed: 66, most 11 at 28 Nov 12:00; completed: 30, most 5 at 28 Nov 11:00",
         ),
         (
             "failures",
@@ -133,12 +133,12 @@ async def test_new_numbers_are_drawn(site: Site, visit: Visit) -> None:
     await put(site, charts(row(1, 0, 0, 0, 0, "", "")), live="/events")
     await visit.page.goto(site.url)
     image = visit.page.locator("#throughput").get_by_role("img")
-    await expect(image).to_have_attribute("aria-label", "Throughput: taken: 0; completed: 0")
+    await expect(image).to_have_attribute("aria-label", "Throughput: pushed: 0; completed: 0")
     await site.next_stream()
     await put(site, charts(rising()), live="/events")
     site.tell("succeed")
     await expect(image).to_have_attribute(
-        "aria-label", re.compile("^Throughput: taken: 66, most 11")
+        "aria-label", re.compile("^Throughput: pushed: 66, most 11")
     )
     await expect(visit.page.locator("#throughput canvas")).to_have_count(1)
 
@@ -200,7 +200,7 @@ async def test_a_million_and_the_order_of_rows(site: Site, visitor: Visitor) -> 
     visit = await visitor(timezone_id="UTC")
     await visit.page.goto(site.url)
     label = (
-        "Throughput: taken: 12,000,066, most 1,000,011 at 28 Nov 11:00; completed: 36, most 3 at"
+        "Throughput: pushed: 12,000,066, most 1,000,011 at 28 Nov 11:00; completed: 36, most 3 at"
     )
     image = visit.page.locator("#throughput").get_by_role("img")
     await expect(image).to_have_attribute("aria-label", re.compile(f"^{label}"))
@@ -216,6 +216,6 @@ async def test_without_numbers_there_is_an_axis_and_nothing_else(
     await visit.page.goto(site.url)
     await comes(visit.page, [204, 204, 204])
     assert await drawn(visit.page, BLUE) == await drawn(visit.page, GREEN) == 0
-    label = "Throughput: taken: no numbers; completed: no numbers"
+    label = "Throughput: pushed: no numbers; completed: no numbers"
     image = visit.page.locator("#throughput").get_by_role("img")
     await expect(image).to_have_attribute("aria-label", label)

@@ -52,7 +52,7 @@ async def test_words_narrow_history_down(api: Peer, panel: Browser) -> None:
     page = await panel.get("/history?label=eu")
     assert f"/items/{other}" in page.links.values()
     assert f"/items/{mine}" not in page.links.values()
-    assert "No finished item is so" in (await panel.get("/history?key=b")).text
+    assert "No finished item matches" in (await panel.get("/history?key=b")).text
 
 
 async def test_what_a_form_leaves_empty_is_not_in_the_url(panel: Browser) -> None:
@@ -67,7 +67,7 @@ async def test_an_age_becomes_an_instant(api: Peer, panel: Browser, running: Dae
     assert since.endswith("Z")
     assert "cancelled" in (await panel.get(page.location)).text
     page = await panel.get("/history?to=1h&queue=mail")
-    assert "No finished item is so" in (await panel.follow(page)).text
+    assert "No finished item matches" in (await panel.follow(page)).text
     page = await panel.get("/history?from=2026-12-01+09:00")
     assert fields(page)["from"] == ["2026-12-01T09:00:00.000Z"]
     page = await panel.get("/history?from=2026-12-01+09:00+Europe/Berlin")
@@ -90,7 +90,7 @@ async def test_words_that_are_wrong_are_named_beside_their_fields(panel: Browser
 async def test_a_state_that_is_not_over_leads_to_items(panel: Browser) -> None:
     page = await panel.get("/history?state=RUNNING&queue=q")
     assert page.status == 400
-    assert page.links["items"] == "/items?queue=q&state=RUNNING"
+    assert page.links["Items"] == "/items?queue=q&state=RUNNING"
 
 
 async def test_history_has_pages(api: Peer, panel: Browser) -> None:
@@ -187,7 +187,7 @@ async def test_failures_are_grouped_and_lead_on(
     listed = (await panel.get(items)).links.values()
     assert {f"/items/{first}", f"/items/{last}"} <= set(listed)
     [replay] = [to for to in page.links.values() if to.startswith("/history/replay")]
-    assert "2 items are so" in (await panel.get(replay)).text
+    assert "2 items match" in (await panel.get(replay)).text
     seen = await reader.get("/failures")
     assert "no more paper" in seen.text
     assert not [to for to in seen.links.values() if "replay" in to]

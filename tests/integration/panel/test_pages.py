@@ -40,7 +40,12 @@ async def test_items_are_found_by_the_words_of_the_api(api: Peer, panel: Browser
     assert "two" not in page.links
     assert page.form("/items").fields["label"] == "eu"
     nothing = await panel.get("/items?key=three")
-    assert "Nothing like this waits or runs" in nothing.text
+    assert "No item that waits or runs matches" in nothing.text
+
+
+async def test_a_state_that_is_over_leads_to_history(panel: Browser) -> None:
+    page = await panel.get("/items?state=failed&queue=mail")
+    assert page.links["History"] == "/history?queue=mail&state=failed"
 
 
 async def test_a_filter_that_is_wrong_says_so(panel: Browser) -> None:

@@ -20,7 +20,7 @@ async def test_queues_are_listed(api: Peer, panel: Browser) -> None:
     shown = await panel.get(ODD_PATH)
     assert shown.status == 200
     assert ODD in shown.text
-    assert "1 waiting" in shown.text
+    assert "1 pending" in shown.text
 
 
 async def test_many_queues_come_page_by_page(api: Peer, panel: Browser) -> None:
@@ -160,7 +160,7 @@ async def test_a_test_item_is_pushed(running: Daemon, api: Peer, panel: Browser)
         "/queues/new/push",
         **{
             "payload": '{\r\n "n": 12345678901234567890}',
-            "content_type": "application/json",
+            "content-type": "application/json",
             "x-lq-key": "k",
             "x-lq-delay": "1h",
             "x-lq-target": "https://example.com/hook",
@@ -173,28 +173,28 @@ async def test_a_test_item_is_pushed(running: Daemon, api: Peer, panel: Browser)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "label"),
     [
-        ({"payload": "{oops"}, "is not JSON"),
-        ({"x-lq-delay": "soon"}, "x-lq-delay"),
-        ({"x-lq-target": "nowhere"}, "x-lq-target"),
-        ({"x-lq-key": "k" * 600}, "x-lq-key"),
-        ({"x-lq-target": ""}, "x-lq-target"),
+        ({"payload": "{oops"}, "Payload"),
+        ({"x-lq-delay": "soon"}, "Delay"),
+        ({"x-lq-target": "nowhere"}, "Target"),
+        ({"x-lq-key": "k" * 600}, "Key"),
+        ({"x-lq-target": ""}, "Target"),
     ],
 )
 async def test_a_push_that_is_refused_keeps_what_was_typed(
-    panel: Browser, api: Peer, wrong: dict[str, str], said: str
+    panel: Browser, api: Peer, wrong: dict[str, str], label: str
 ) -> None:
     fields = {
         "payload": '{"a": 1}',
-        "content_type": "application/json",
+        "content-type": "application/json",
         "x-lq-key": "k",
         "x-lq-delay": "1h",
         "x-lq-target": "https://example.com/hook",
     } | wrong
     page = await panel.post("/queues/mail/push", **fields)
     assert page.status == 400
-    assert said in page.text
+    assert page.links[label] == f"#field-{next(iter(wrong))}"
     form = page.form("/queues/mail/push").fields
     assert {name: form[name] for name in fields} == fields
     assert (await api.ask("GET items")).json["items"] == []

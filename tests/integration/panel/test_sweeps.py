@@ -42,7 +42,7 @@ async def test_a_replay_is_counted_asked_about_and_told(api: Peer, panel: Browse
     other = await cancelled(api, "news", 1)
     page = await panel.get("/history/replay?queue=mail")
     assert page.status == 200
-    assert "4 items are so" in page.text
+    assert "4 items match" in page.text
     assert "Those that completed run again, too" in page.text
     assert await states(api, *ids) == ["CANCELLED"] * 3  # so far it was counted
     done = await sent(panel, page, rate="1/h")
@@ -71,7 +71,7 @@ async def test_a_rate_that_is_none_is_refused_before_anything_is_done(
     page = await panel.get("/history/replay?queue=mail&state=CANCELLED")
     refused = await sent(panel, page, rate="fast")
     assert refused.status == 400
-    assert "rate expected a rate such as" in refused.text
+    assert "Rate : expected a rate such as" in refused.text
     assert form_of(refused).fields["rate"] == "fast"
     assert await states(api, *ids) == ["CANCELLED"]
     assert (await sent(panel, refused, rate="1/h")).status == 303
@@ -82,7 +82,7 @@ async def test_without_a_word_all_is_meant_and_said_to_be(api: Peer, panel: Brow
     ids = [*await cancelled(api, "a", 1), *await cancelled(api, "b", 1)]
     page = await panel.get("/history/replay")
     assert "these are all finished items" in page.text
-    assert "2 items are so" in page.text
+    assert "2 items match" in page.text
     assert (await panel.follow(await sent(panel, page, rate="1/h"))).status == 200
     assert await states(api, *ids) == ["PENDING"] * 2
 
@@ -98,7 +98,7 @@ async def test_a_word_that_is_not_known_never_means_all(api: Peer, panel: Browse
 
 async def test_nothing_that_matches_leaves_nothing_to_do(panel: Browser) -> None:
     page = await panel.get("/history/replay?queue=none")
-    assert "0 items are so" in page.text
+    assert "0 items match" in page.text
     assert [form.action for form in page.forms] == ["/logout", ""]
 
 
@@ -108,7 +108,7 @@ async def test_what_waits_is_cancelled_by_a_filter(
     ids = await waiting(api, "mail", 2, "x-lq-label: eu")
     [other] = await waiting(api, "mail", 1)
     page = await panel.get("/items/cancel?label=eu")
-    assert "2 items are so" in page.text
+    assert "2 items match" in page.text
     [late] = await waiting(api, "mail", 1, "x-lq-label: eu")
     done = await sent(panel, page)
     assert done.location == "/items?label=eu"

@@ -19,7 +19,7 @@ const KINDS = {
     steps: COUNT_STEPS,
     isSum: true,
     lines: [
-      { column: "taken", label: "taken", colour: "--chart-1", isFilled: true },
+      { column: "taken", label: "pushed", colour: "--chart-1", isFilled: true },
       { column: "completed", label: "completed", colour: "--chart-2" },
     ],
   },
