@@ -14,6 +14,7 @@ from lq.daemon.panel.visit import Visit, quoted
 from lq.errors import ValidationError
 
 _RUNS: Final = 8
+_QUEUES: Final = 20
 _SUMS: Final = ("pending", "retry", "running", "failures", "outRate")
 _SPAN: Final = "hour"
 STREAM: Final = "/events"
@@ -25,10 +26,25 @@ async def show(visit: Visit) -> Reply:
     return visit.page(
         "overview.html",
         overview=overview,
+        queues=_foremost(overview["queues"]),
         total={name: sum(q.get(name, 0) for q in overview["queues"]) for name in _SUMS},
         concerns=[(concern, *_where(concern)) for concern in concerns],
         activity=await activity(visit),
     )
+
+
+def _foremost(queues: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many as a first page holds: those that are held up or at work, before those that idle.
+
+    Shape: in the order in which they were given, so that no row moves while it is looked at.
+    """
+
+    def at_rest(queue: dict[str, Any]) -> tuple[bool, bool, bool]:
+        goes_on = queue["running"] > 0 or queue.get("outRate", 0) > 0
+        return not queue.get("paused", False), not queue["retry"], not goes_on
+
+    shown = {queue["name"] for queue in sorted(queues, key=at_rest)[:_QUEUES]}
+    return [queue for queue in queues if queue["name"] in shown]
 
 
 async def activity(visit: Visit, queue: str | None = None) -> Any:
