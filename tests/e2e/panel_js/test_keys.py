@@ -34,7 +34,7 @@ async def put(site: Site, page: Page, *, search: str = SEARCH, items: str | None
     items = rows("one", "two", "three") if items is None else items
     site.put("/", f"{NAV}{search}<ul>{items}</ul>{FIELDS}{HELP}")
     for path in ("/queues", "/tokens", "/history", "/items/two"):
-        site.put(path, f"<h1>{path}</h1>")
+        site.put(path, f"<h1>{path}</h1>{SEARCH}")
     await page.goto(site.url)
     await expect(page.locator("body")).to_be_visible()
 
@@ -99,7 +99,8 @@ async def test_slash_searches(site: Site, visit: Visit) -> None:
 async def test_slash_without_a_field_goes_to_history(site: Site, visit: Visit) -> None:
     await put(site, visit.page, search="")
     await visit.page.keyboard.press("/")
-    await visit.page.wait_for_url("**/history")
+    await visit.page.wait_for_url("**/history#search")
+    await expect(visit.page.locator("#search")).to_be_focused()
 
 
 async def test_help_opens_and_closes(site: Site, visit: Visit) -> None:

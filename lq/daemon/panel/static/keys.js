@@ -5,7 +5,7 @@
 
 import { takesKeys } from "./fields.js";
 
-const SEARCH = "/history";
+const SEARCH = "/history#search";
 const GO_MS = 1500;
 let row = -1;
 let goUntil = 0;
