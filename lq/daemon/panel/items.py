@@ -106,11 +106,11 @@ async def run(visit: Visit) -> Reply:
 
 
 async def retry(visit: Visit) -> Reply:
-    return await _act(visit, "POST", "/retry", "It waits again, with a fresh budget of attempts.")
+    return await _act(visit, "POST", "/retry", "It waits again, with all its attempts before it.")
 
 
 async def ask_cancel(visit: Visit) -> Reply:
-    item = await _item(visit)
+    item = await _own(visit)
     if item["state"] in _FINISHED:
         return visit.go(_page(item), f"It is {item['state'].lower()} already.")
     return visit.page("item_cancel.html", item=item)
@@ -121,9 +121,9 @@ async def cancel(visit: Visit) -> Reply:
 
 
 async def ask_when(visit: Visit) -> Reply:
-    item = await _item(visit)
+    item = await _own(visit)
     if item["state"] not in _WAITING:
-        return visit.go(_page(item), "Only an item that waits can be given another time.")
+        return visit.go(_page(item), "Only an item that waits can be rescheduled.")
     return visit.page("item_reschedule.html", item=item, form={"zone": "UTC"}, error=None)
 
 
@@ -137,11 +137,11 @@ async def reschedule(visit: Visit) -> Reply:
     except RequestError as error:
         item, told = await _item(visit), _told(error)
         return visit.page("item_reschedule.html", item=item, form=form, error=told)
-    return visit.go(_page(item), "It has another time.")
+    return visit.go(_page(item), "Rescheduled.")
 
 
 async def ask_edit(visit: Visit) -> Reply:
-    item = await _item(visit)
+    item = await _own(visit)
     if item["state"] == "RUNNING":
         return visit.go(_page(item), "It runs just now, and cannot be changed meanwhile.")
     return _edit_page(visit, item, fields_of_item(item, payload_bytes(item)))
@@ -200,6 +200,13 @@ async def _item(visit: Visit) -> Json:
     """The item, its payload to the byte. Raises: RequestError."""
     path = quoted("items", visit.parts["id"])
     item: Json = await visit.get(path, {"payload": "base64"})
+    return item
+
+
+async def _own(visit: Visit) -> Json:
+    """The same, for who may change it. Raises: RequestError."""
+    item = await _item(visit)
+    visit.need("push", item["queue"])
     return item
 
 

@@ -74,6 +74,7 @@ async def resume(visit: Visit) -> Reply:
 
 
 async def settings(visit: Visit) -> Reply:
+    visit.need("admin", visit.parts["queue"])
     return await _settings(visit)
 
 
@@ -145,6 +146,7 @@ def _value(name: str, typed: str) -> object:
 
 
 async def ask_purge(visit: Visit) -> Reply:
+    visit.need("push", visit.parts["queue"])
     return visit.page(
         "queue_purge.html", queue=await visit.get(quoted("queues", visit.parts["queue"]))
     )
@@ -164,6 +166,7 @@ async def purge(visit: Visit) -> Reply:
 
 
 async def test(visit: Visit) -> Reply:
+    visit.need("push", visit.parts["queue"])
     return await _test(visit)
 
 

@@ -26,7 +26,7 @@ from lq.daemon.panel.schedule_preview import preview
 from lq.daemon.panel.schedule_typed import instant_of, rule_of, rule_words, type_of
 from lq.daemon.panel.schedules import SCHEDULE, api_path, page_path, read
 from lq.daemon.panel.visit import Json, Visit, html, quoted
-from lq.errors import Conflict, Forbidden, Issue, NotFound, RequestError, ValidationError
+from lq.errors import Conflict, Issue, NotFound, RequestError, ValidationError
 
 MEMBERS: Final[Mapping[str, str]] = {
     "x-lq-schedule": "schedule",
@@ -68,8 +68,7 @@ _EDITABLE: Final = 100_000
 
 
 async def new(visit: Visit) -> Reply:
-    if not visit.may("push"):
-        raise Forbidden("this needs a token that may push", hint="log in with one of that scope")
+    visit.need("push")
     given = visit.fields
     values = {name: given.get(name, CHOSEN.get(name, "")) for name in _FIELDS}
     values["x-lq-queue"] = values["x-lq-queue"] or given.get("queue", "")
@@ -159,8 +158,7 @@ async def _form(
 async def _own(visit: Visit) -> Json:
     """The schedule that the path names, if it may be changed here. Raises: Conflict."""
     schedule = read(await visit.get_raw(api_path(visit)))
-    if not visit.may("push", schedule["queue"]):
-        raise Forbidden("this needs a token that may push", hint="log in with one of that scope")
+    visit.need("push", schedule["queue"])
     if file := schedule.get("file"):
         raise Conflict(
             f"this schedule is set by {file['where']}",

@@ -21,7 +21,7 @@ from lq.daemon.auth import allows
 from lq.daemon.panel.guard import HEADERS, is_from_elsewhere
 from lq.daemon.panel.pages import Pages, with_query
 from lq.daemon.sessions import Session
-from lq.errors import RequestError, ValidationError
+from lq.errors import Forbidden, RequestError, ValidationError
 from lq.model import Principal, Scope
 from lq.wire.parts import readable
 
@@ -115,6 +115,13 @@ class Visit(Struct, kw_only=True, dict=True):
     def may(self, scope: str, queue: str | None = None) -> bool:
         """Whether who is logged in may do what this scope covers."""
         return allows(self.session.principal, Scope(scope), queue)
+
+    def need(self, scope: str, queue: str | None = None) -> None:
+        """Refuse who could not send the form of this page. Raises: Forbidden."""
+        if not self.may(scope, queue):
+            raise Forbidden(
+                f"this needs a token that has the scope {scope}", hint="log in with one that has it"
+            )
 
     async def reply(
         self,

@@ -32,7 +32,7 @@ async def test_a_day_at_the_panel(lq: Daemon, endpoint: Endpoint, visit: Visit) 
     await page.get_by_role("link", name="New token").click()
     await page.get_by_label("Name").fill("shop")
     await page.get_by_label("push").check()
-    await page.get_by_role("button", name="Make").click()
+    await page.get_by_role("button", name="Create token").click()
     token = await page.locator("code", has_text="lq_").first.inner_text()
     elsewhere = environment(lq.folder, LQ_TOKEN=token, LQ_API_URL=lq.url)
 
@@ -109,7 +109,7 @@ async def test_a_failure_is_replayed(lq: Daemon, endpoint: Endpoint, visit: Visi
     await page.goto(f"{lq.url}/failures")
     await expect(page.locator("main")).to_contain_text("status 500")
     await page.get_by_role("link", name="Replay").first.click()
-    await expect(page.locator(".count")).to_contain_text("1 item is so")
+    await expect(page.locator(".count")).to_contain_text("1 item matches")
     assert lq.client.item(item["id"])["state"] == "FAILED"
     await page.get_by_role("button", name="Replay 1 item").click()
     wait_until(lambda: lq.client.item(item["id"])["state"] == "COMPLETED")

@@ -102,7 +102,8 @@ async def test_what_it_shows_is_said_in_words(site: Site, visitor: Visitor) -> N
     for kind, words in (
         (
             "throughput",
-            "Throughput: pushed: 66, most 11 at 28 Nov 12:00; completed: 30, most 5 at 28 Nov 11:00",
+            "Throughput: pushed: 66, most 11 at 28 Nov 12:00;"
+            " completed: 30, most 5 at 28 Nov 11:00",
         ),
         (
             "failures",
@@ -152,7 +153,7 @@ async def test_another_chart_takes_the_place_of_one(site: Site, visit: Visit) ->
     await put(site, figures.format(charts(rising())), live="/events")
     site.tell("succeed")
     image = visit.page.locator("#throughput").get_by_role("img")
-    await expect(image).to_have_attribute("aria-label", re.compile("taken: 66"))
+    await expect(image).to_have_attribute("aria-label", re.compile("pushed: 66"))
     await expect(visit.page.locator("canvas")).to_have_count(3)
     assert await visit.page.evaluate("() => uPlot.sync('lq').plots.length") == 3
 

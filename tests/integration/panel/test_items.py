@@ -211,7 +211,7 @@ async def test_another_time(
     )
     assert set(form.fields) == {"when", "zone"}
     done = await panel.follow(await panel.post(form.action, when=when, zone=zone))
-    assert "It has another time." in done.text
+    assert "Rescheduled." in done.text
     at = (await shown(api, item))["notBefore"]
     assert at != item["notBefore"]
     assert told is None or at.endswith(told)
@@ -319,7 +319,7 @@ async def test_edit_and_retry(api: Peer, panel: Browser, handler: Handler) -> No
     assert (await handler.calls.get()).body == b'{"n":2}'
     assert (await ended(api, item))["state"] == "COMPLETED"
     page = await panel.get(f"/items/{item['id']}")
-    assert re.search("Attempt 1 rejected .* Tried again by hand.* Attempt 1 succeeded", page.text)
+    assert re.search("Attempt 1 rejected .* Retried by hand.* Attempt 1 succeeded", page.text)
     moved_on = await panel.post(path, **{**form.fields, "again": "", "payload": '{"n":3}'})
     assert moved_on.status == 409
     assert (await shown(api, item))["state"] == "COMPLETED"

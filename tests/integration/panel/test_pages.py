@@ -23,6 +23,31 @@ async def test_the_first_page_links_what_needs_somebody(api: Peer, panel: Browse
     assert page.links["Queue"] == "/queues/mail"
 
 
+async def test_the_first_page_of_many_queues_has_those_that_are_not_idle(
+    api: Peer, panel: Browser
+) -> None:
+    for number in range(30):
+        await api.ask(f"POST queues/q-{number:02}/items", *WAITING)
+    await api.ask("POST queues/q-29/pause")
+    page = await panel.get("/")
+    shown = [name for name in page.links if name.startswith("q-")]
+    assert len(shown) == 20
+    assert shown == sorted(shown)
+    assert shown[-1] == "q-29"
+    assert page.links["All 30 queues"] == "/queues"
+
+
+async def test_nobody_is_led_where_they_may_not_go(
+    panel: Browser, reader: Browser, limited: Browser
+) -> None:
+    for who, is_reading in ((panel, False), (reader, True), (limited, False)):
+        page = await who.get("/")
+        assert ("read only" in page.text) is is_reading
+        for path in ("/tokens", "/settings"):
+            answer = await who.get(path)
+            assert answer.status == (200 if path in page.links.values() else 403)
+
+
 async def test_its_charts_have_their_numbers_beside_them(api: Peer, panel: Browser) -> None:
     await api.ask("POST queues/mail/items", *WAITING)
     for span, points in (("hour", 60), ("day", 96), ("week", 168), ("nonsense", 60)):

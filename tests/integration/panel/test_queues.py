@@ -228,3 +228,26 @@ async def test_a_limited_token_sees_its_own_queues(api: Peer, limited: Browser) 
     assert (await limited.get("/queues/mail-a")).status == 200
     assert "billing" not in (await limited.get("/")).text
     assert "billing" not in (await limited.get("/items")).text
+
+
+async def test_forms_are_for_those_who_may_send_them(
+    api: Peer, panel: Browser, reader: Browser
+) -> None:
+    item = (await api.ask("POST queues/mail/items", *WAITING)).json
+    for path in (
+        *("/queues/mail/settings", "/queues/mail/purge", "/queues/mail/push", "/schedules/new"),
+        *(f"/items/{item['id']}/{does}" for does in ("edit", "cancel", "reschedule")),
+    ):
+        assert (await panel.get(path)).status == 200
+        assert (await reader.get(path)).status == 403
+
+
+async def test_the_charts_of_a_queue_are_of_the_span_that_is_asked_for(
+    api: Peer, panel: Browser
+) -> None:
+    await api.ask("POST queues/a-b/items", *WAITING)
+    page = await panel.get("/queues/a-b")
+    assert page.links["Day"] == "/queues/a-b?span=day"
+    for span, points in (("hour", 60), ("day", 96), ("week", 168), ("nonsense", 60)):
+        page = await panel.get(f"/queues/a-b?span={span}")
+        assert sum(given.get("data-v") is not None for _, given in page.tags) == points * 6
