@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import partial
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
 
@@ -52,7 +54,7 @@ from lq.daemon.panel.guard import (
 from lq.daemon.panel.login import MAX_BODY, PATH, Login
 from lq.daemon.panel.pages import Pages
 from lq.daemon.panel.routes import Page
-from lq.daemon.panel.visit import LIVE, Visit, html
+from lq.daemon.panel.visit import LIVE, Visit, html, may
 from lq.daemon.sessions import Session
 from lq.errors import (
     MethodNotAllowed,
@@ -255,13 +257,25 @@ class Panel:
         return replace(reply, hold=reply.hold or verdict.hold)
 
     def _refusal(self, error: RequestError, visitor: Visitor, session: Session | None) -> Reply:
-        """The page of an error; another one to strangers, if that is often."""
+        """The page of an error; another one to strangers, if that is often.
+
+        Shape: who is logged in keeps the way to all other pages, but behind a bug, which may be
+        one of what pages have in common.
+        """
         hold = False
+        inside: dict[str, object] = {"layout": "outside.html"}
         if session is None:
             verdict = self._api.judge(visitor.address, error)
             error, hold = verdict.error, verdict.hold
+        elif error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            me = session.principal
+            inside = {"layout": "base.html", "me": me, "may": partial(may, me), "notices": ()}
         text = self._pages.render(
-            "error.html", error=error, known=session is not None, request_id=visitor.request_id
+            "error.html",
+            error=error,
+            known=session is not None,
+            request_id=visitor.request_id,
+            **inside,
         )
         headers: tuple[tuple[str, str], ...] = ()
         if isinstance(error, MethodNotAllowed):

@@ -114,7 +114,7 @@ class Visit(Struct, kw_only=True, dict=True):
 
     def may(self, scope: str, queue: str | None = None) -> bool:
         """Whether who is logged in may do what this scope covers."""
-        return allows(self.session.principal, Scope(scope), queue)
+        return may(self.session.principal, scope, queue)
 
     def need(self, scope: str, queue: str | None = None) -> None:
         """Refuse who could not send the form of this page. Raises: Forbidden."""
@@ -195,6 +195,11 @@ class Visit(Struct, kw_only=True, dict=True):
 def _bytes_of(value: str) -> bytes:
     """A header as it came, if it came from a browser: what is not UTF-8 is kept as it is."""
     return value.encode(errors="surrogateescape")
+
+
+def may(principal: Principal, scope: str, queue: str | None = None) -> bool:
+    """Whether somebody may do what this scope covers."""
+    return allows(principal, Scope(scope), queue)
 
 
 def html(text: str, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Reply:

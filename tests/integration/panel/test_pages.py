@@ -48,6 +48,14 @@ async def test_nobody_is_led_where_they_may_not_go(
             assert answer.status == (200 if path in page.links.values() else 403)
 
 
+async def test_who_gets_lost_keeps_the_way_to_all_pages(panel: Browser, stranger: Browser) -> None:
+    for path, status in (("/nowhere", 404), ("/queues/none", 404), ("/items?state=%ff", 400)):
+        page = await panel.get(path)
+        assert page.status == status
+        assert page.links["Schedules"] == "/schedules"
+    assert "Schedules" not in (await stranger.get("/nowhere")).links
+
+
 async def test_its_charts_have_their_numbers_beside_them(api: Peer, panel: Browser) -> None:
     await api.ask("POST queues/mail/items", *WAITING)
     for span, points in (("hour", 60), ("day", 96), ("week", 168), ("nonsense", 60)):
