@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.async_api import Page, expect
@@ -24,7 +24,8 @@ def time(id_: str, at: str, form: str = "") -> str:
 async def at_noon(site: Site, visitor: Visitor, body: str, zone: str) -> Page:
     site.put("/", body)
     visit = await visitor(timezone_id=zone)
-    await visit.page.clock.install(time=NOW)
+    # From the hour before: the clock runs until it is paused, and is never set back.
+    await visit.page.clock.install(time=NOW - timedelta(hours=1))
     await visit.page.clock.pause_at(NOW)
     await visit.page.goto(site.url)
     return visit.page
