@@ -57,7 +57,6 @@ async def show(visit: Visit) -> Reply:
     first = 0 if "all" in visit.fields else max(len(attempts) - MOST_ATTEMPTS, 0)
     why = await visit.get(f"{path}/why") if item["state"] in _WAITING else None
     payload = payload_bytes(item)
-    address = f"{'https' if visit.session.secured else 'http'}://{visit.headers['Host']}"
     return visit.page(
         "item.html",
         item=item,
@@ -67,7 +66,7 @@ async def show(visit: Visit) -> Reply:
         longest=max((one.get("ms", 0) for one in attempts), default=0),
         why=why,
         schedule=await _schedule(visit, item),
-        commands=commands(item, payload, address, visit.now),
+        commands=commands(item, payload, visit.origin, visit.now),
         waits=item["state"] in _WAITING,
         finished=item["state"] in _FINISHED,
     )

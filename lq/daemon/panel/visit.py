@@ -112,6 +112,11 @@ class Visit(Struct, kw_only=True, dict=True):
         """
         return not (self.method == "HEAD" or self.is_live or is_from_elsewhere(self.headers))
 
+    @property
+    def origin(self) -> str:
+        """The daemon's address, as who asks has it."""
+        return f"{'https' if self.session.secured else 'http'}://{self.headers['Host']}"
+
     def may(self, scope: str, queue: str | None = None) -> bool:
         """Whether who is logged in may do what this scope covers."""
         return may(self.session.principal, scope, queue)
