@@ -104,7 +104,7 @@ class Login:
             principal = self._engine.authenticate(given)
         except Unauthorized:
             raise Unauthorized(
-                "this is no token that is valid here",
+                "this token is not valid here",
                 hint="`lq panel`, where the daemon runs, opens the panel without one",
             ) from None
         if not principal.scopes & {Scope.READ, Scope.ADMIN}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from lq.daemon.api.call import Reply
@@ -27,6 +28,7 @@ _WORDS: Final = {
     "timeout": "timeout",
 }
 """Settings that are text, and what the API calls them when it shows them."""
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _NUMBERS: Final = ("concurrency", "burst")
 
 
@@ -56,10 +58,9 @@ async def show(visit: Visit) -> Reply:
 async def pause(visit: Visit) -> Reply:
     name, form = visit.parts["queue"], visit.form
     wanted: Json = {"paused": True}
-    if form.get("until", "").strip():
-        wanted["pausedUntil"] = form["until"].strip()
-    if form.get("reason", "").strip():
-        wanted["pauseReason"] = form["reason"].strip()
+    for field in ("pausedUntil", "pauseReason"):
+        if typed := form.get(field, "").strip():
+            wanted[field] = typed
     try:
         await visit.send("PATCH", quoted("queues", name), wanted)
     except ValidationError as error:
@@ -79,13 +80,14 @@ async def settings(visit: Visit) -> Reply:
 
 
 async def _settings(
-    visit: Visit, typed: Mapping[str, str] | None = None, error: RequestError | None = None
+    visit: Visit, typed: Mapping[str, str] = _NOTHING, error: RequestError | None = None
 ) -> Reply:
+    """The forms of settings and of a pause. Shape: `typed` is what one of them has sent."""
     queue = await visit.get(quoted("queues", visit.parts["queue"]))
     return visit.page(
         "queue_settings.html",
         queue=queue,
-        values=_values(queue) if typed is None else typed,
+        values=_values(queue) | dict(typed),
         fixed=queue.get("setBy", {}),
         methods=[(method, method) for method in METHODS],
         error=error,
@@ -99,7 +101,7 @@ async def change(visit: Visit) -> Reply:
         wanted = _wanted(form, _values(queue), queue.get("setBy", {}))
         await visit.send("PATCH", quoted("queues", name), wanted)
     except RequestError as error:
-        return await _settings(visit, form, error)
+        return await _settings(visit, {"fifo": "", **form}, error)  # a tick that is not there
     return visit.go(quoted("queues", name), "Settings are saved, and in force.")
 
 

@@ -126,7 +126,7 @@ async def test_a_form_elsewhere_changes_nothing(
 ) -> None:
     lq.client.edit_queue("mail", concurrency=3)
     elsewhere.html = (
-        f'<form method="post" action="{lq.url}/queues/mail/pause"><input name="reason"></form>'
+        f'<form method="post" action="{lq.url}/queues/mail/pause"><input name="pauseReason"></form>'
         "<script>document.forms[0].submit()</script>"
     )
     visit.expect("40[13]")

@@ -46,7 +46,9 @@ async def test_a_queue_that_is_not_there(panel: Browser) -> None:
 
 async def test_pausing_and_resuming(api: Peer, panel: Browser) -> None:
     await api.ask("POST queues/mail/items", *WAITING)
-    done = await panel.post("/queues/mail/pause", reason="the printer is out", until="30m")
+    done = await panel.post(
+        "/queues/mail/pause", pauseReason="the printer is out", pausedUntil="30m"
+    )
     page = await panel.follow(done)
     assert "mail is paused" in page.text
     assert "Reason: the printer is out" in page.text
@@ -59,10 +61,36 @@ async def test_pausing_and_resuming(api: Peer, panel: Browser) -> None:
 
 async def test_a_pause_until_nonsense_says_what_it_takes(api: Peer, panel: Browser) -> None:
     await api.ask("POST queues/mail/items", *WAITING)
-    page = await panel.post("/queues/mail/pause", until="whenever", reason="why")
+    page = await panel.post("/queues/mail/pause", pausedUntil="whenever", pauseReason="why")
     assert page.status == 400
-    assert page.form("/queues/mail/pause").fields == {"until": "whenever", "reason": "why"}
+    assert page.links["Until"] == "#field-pausedUntil"
+    fields = page.form("/queues/mail/pause").fields
+    assert fields == {"pausedUntil": "whenever", "pauseReason": "why"}
     assert not (await api.ask("GET queues/mail")).json["paused"]
+
+
+async def test_a_pause_that_is_refused_keeps_the_settings_beside_it(
+    api: Peer, panel: Browser
+) -> None:
+    await api.ask("POST queues/mail/items", *WAITING)
+    set_ = {"target": "https://example.com/hook", "rate": "10/s", "fifo": "on"}
+    await panel.post("/queues/mail/settings", **set_)
+    before = (await panel.get("/queues/mail/settings")).form("/queues/mail/settings").fields
+    page = await panel.post("/queues/mail/pause", pausedUntil="whenever")
+    assert page.form("/queues/mail/settings").fields == before
+    assert before.items() >= set_.items()
+
+
+async def test_settings_that_are_refused_keep_a_tick_that_was_taken_away(
+    api: Peer, panel: Browser
+) -> None:
+    await api.ask("POST queues/mail/items", *WAITING)
+    await panel.post("/queues/mail/settings", fifo="on")
+    page = await panel.post("/queues/mail/settings", rate="fast")
+    assert page.status == 400
+    form = page.form("/queues/mail/settings").fields
+    assert form["rate"] == "fast"
+    assert form.get("fifo") != "on"
 
 
 async def test_settings_are_saved_and_taken_away(api: Peer, panel: Browser) -> None:
@@ -207,7 +235,7 @@ CHANGES = ["pause", "resume", "settings", "purge", "push"]
 async def test_who_may_look_changes_nothing(api: Peer, reader: Browser, what: str) -> None:
     await api.ask("POST queues/mail/items", *WAITING)
     before = (await api.ask("GET queues/mail")).json
-    page = await reader.post(f"/queues/mail/{what}", concurrency="3", payload="{}", reason="x")
+    page = await reader.post(f"/queues/mail/{what}", concurrency="3", payload="{}", pauseReason="x")
     assert page.status == 403
     assert (await api.ask("GET queues/mail")).json == before
 
