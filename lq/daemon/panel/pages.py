@@ -7,10 +7,11 @@ jinja2 is loaded with the first page: a daemon whose panel nobody opens does wit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
 from lq.daemon.panel.assets import Assets
@@ -19,6 +20,9 @@ from lq.when import format_duration, format_instant, parse_rfc3339
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
+
+
+_CODE: Final = re.compile(r"`([^`]+)`")
 
 
 class Pages:
@@ -103,10 +107,20 @@ def segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def sentence(text: str) -> str:
-    """A message as a sentence of its own. Shape: what begins with an address keeps its letter."""
+def sentence(text: str) -> Markup:
+    """A message as a sentence of its own, and as HTML: what stands in backticks there is code.
+
+    Shape: what begins with an address keeps its letter.
+    """
+    from markupsafe import Markup, escape
+
     first = text[:1] if "://" in text.partition(" ")[0] else text[:1].upper()
-    return f"{first}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
+    whole = f"{first}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
+    parts = map(escape, _CODE.split(whole))
+    code = Markup("<code>{}</code>")
+    return Markup("").join(
+        code.format(part) if place % 2 else part for place, part in enumerate(parts)
+    )
 
 
 def with_query(path: str, fields: Mapping[str, object], **more: object) -> str:

@@ -101,7 +101,7 @@ async def test_an_item_that_waits(api: Peer, panel: Browser) -> None:
         assert told in page.text
     assert "canary" not in page.html
     assert "Authorization redacted" in page.text
-    assert page.links["a"] == "/history?label=a"
+    assert page.links["a"] == "/items?label=a"
     assert controls(page) == {"run", "cancel", "edit", "reschedule"}
 
 
