@@ -34,7 +34,7 @@ async def test_many_queues_come_page_by_page(api: Peer, panel: Browser) -> None:
     found = await panel.get("/queues?name=+L-07+")
     assert [name for name in found.links if name in names] == names[70:80]
     assert found.form("/queues").fields == {"name": "L-07"}
-    assert "No queue is called so" in (await panel.get("/queues?name=none")).text
+    assert "No queue matches" in (await panel.get("/queues?name=none")).text
     assert "No more queues" in (await panel.get("/queues?cursor=105")).text
 
 
