@@ -160,7 +160,7 @@ async def test_who_logs_in_is_in_the_log_and_what_with_is_not(
         await stranger.log_in("wrong-token")
     await stranger.log_in(token)
     told = [record.getMessage() for record in caplog.records if record.name == login.__name__]
-    refused = "127.0.0.1: a login to the panel was refused: this is no token that is valid here"
+    refused = "127.0.0.1: a login to the panel was refused: this token is not valid here"
     too_many = "127.0.0.1: too many logins to the panel were refused"
     assert told == [*[refused] * 5, too_many, "'t' logged in to the panel, at 127.0.0.1"]
     assert not any(secret in caplog.text for secret in (token, "wrong-token"))
