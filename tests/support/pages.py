@@ -167,7 +167,7 @@ class Browser:
         async with self._session.request(
             method, url, data=body, headers=given, allow_redirects=False
         ) as got:
-            return Page(got.status, dict(got.headers), await got.read())
+            return Page(got.status, got.headers, await got.read())
 
     async def follow(self, page: Page) -> Page:
         """The page that a form has led to."""

@@ -120,7 +120,10 @@ class Pages(Protocol):
         """Whether this is a request for a page, and not for the API."""
 
     async def answer(self, visitor: Visitor) -> Reply:
-        """The page. Raises: RequestError, for what is to be answered as the API does."""
+        """The page, or the one that tells what is wrong with the request."""
+
+    def refuse(self, error: RequestError, visitor: Visitor) -> Reply:
+        """The page of an error that comes from inside lq."""
 
 
 class Api:
@@ -165,7 +168,7 @@ class Api:
         if not _understood(request):
             return self._refuse(request, trusted=trusted)
         request_id = self._next_id()
-        known = trusted
+        known, visitor = trusted, None
         try:
             target = _normalised(request.raw_path)
             if self.pages is not None and not trusted and self.pages.serve(request, target):
@@ -178,7 +181,8 @@ class Api:
         except RequestError as error:
             reply = self._refusal(request, error, request_id, known=known)
         except StartError as error:  # the store is lost, and the daemon about to say so and end
-            reply = _error(request, Unavailable(error.message, hint=error.hint), request_id)
+            lost = Unavailable(error.message, hint=error.hint)
+            reply = self._sorry(request, lost, request_id, visitor)
         except Exception:  # a bug must not take the daemon down, nor show itself outside
             path = request.raw_path.partition("?")[0]
             log.exception("request %s failed: %s %r", request_id, request.method, _loggable(path))
@@ -186,8 +190,20 @@ class Api:
                 "something went wrong inside lq",
                 hint=f"the daemon's log tells more about request {request_id}",
             )
-            reply = _error(request, bug, request_id)
+            reply = self._sorry(request, bug, request_id, visitor)
         return self._printer.answer(request, reply, request_id, self._clock.now())
+
+    def _sorry(
+        self,
+        request: web.BaseRequest,
+        error: RequestError,
+        request_id: str,
+        visitor: Visitor | None,
+    ) -> Reply:
+        """The answer when lq itself has failed: a page for whoever asked for one."""
+        if visitor is not None and self.pages is not None:
+            return self.pages.refuse(error, visitor)
+        return _error(request, error, request_id)
 
     def _refuse(self, request: web.BaseRequest, *, trusted: bool) -> Answer:
         """The answer to what is not HTTP."""

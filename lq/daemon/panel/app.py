@@ -7,10 +7,8 @@ it changes something, from a page of ours.
 
 from __future__ import annotations
 
-import logging
 import re
 from functools import partial
-from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
 
@@ -65,8 +63,6 @@ from lq.errors import (
     Unavailable,
 )
 from lq.model import Scope
-
-log = logging.getLogger(__name__)
 
 LOGOUT: Final = "/logout"
 PAGES: Final[tuple[Page, ...]] = (
@@ -154,13 +150,10 @@ class Panel:
             return await self._visit(visitor, path, query, session)
         except RequestError as error:
             return self._refusal(error, visitor, session)
-        except Exception:  # as the API: a bug neither ends the daemon nor shows itself outside
-            log.exception("page %s failed: %s", visitor.request_id, request.method)
-            bug = RequestError(
-                "something went wrong inside lq",
-                hint=f"the daemon's log tells more about request {visitor.request_id}",
-            )
-            return self._refusal(bug, visitor, session)
+
+    def refuse(self, error: RequestError, visitor: Visitor) -> Reply:
+        """The page of an error that comes from inside lq, which may be in what all pages share."""
+        return self._refusal(error, visitor, None)
 
     async def _visit(self, visitor: Visitor, path: str, query: str, session: Session) -> Reply:
         found = self._found(path)
@@ -259,15 +252,14 @@ class Panel:
     def _refusal(self, error: RequestError, visitor: Visitor, session: Session | None) -> Reply:
         """The page of an error; another one to strangers, if that is often.
 
-        Shape: who is logged in keeps the way to all other pages, but behind a bug, which may be
-        one of what pages have in common.
+        Shape: who is logged in keeps the way to all other pages.
         """
         hold = False
         inside: dict[str, object] = {"layout": "outside.html"}
         if session is None:
             verdict = self._api.judge(visitor.address, error)
             error, hold = verdict.error, verdict.hold
-        elif error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        else:
             me = session.principal
             inside = {"layout": "base.html", "me": me, "may": partial(may, me), "notices": ()}
         text = self._pages.render(
