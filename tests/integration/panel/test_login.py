@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from lq.clock import SystemClock
 from lq.config import Config, PanelConfig
 from lq.daemon.main import Daemon
 from lq.daemon.panel import guard
@@ -15,6 +17,7 @@ from lq.errors import Misdirected
 from lq.model import Scope
 from tests.integration.api.raw import Peer
 from tests.support.pages import Browser
+from tests.support.serving import serving
 
 PAGES = ["/", "/events"]
 
@@ -352,3 +355,21 @@ async def test_who_brings_a_token_is_answered_by_the_api(api: Peer) -> None:
     answer = await api.ask("GET /")
     assert answer.status == 404
     assert answer.json["type"] == "NOT_FOUND"
+
+
+async def test_wrong_tokens_are_limited_over_all_addresses(tmp_path: Path) -> None:
+    config = Config(
+        data_dir=tmp_path,
+        socket=tmp_path / "socket",
+        listen="127.0.0.1:0",
+        trusted_proxy=(ip_network("127.0.0.1"),),
+    )
+    async with serving(config, SystemClock()) as running, Browser(running.port) as browser:
+        statuses = []
+        for number in range(32):
+            said = browser.own | {"X-Forwarded-For": f"203.0.113.{number}"}
+            page = await browser.ask("POST", "/login", {"token": "wrong"}, said)
+            statuses.append(page.status)
+        assert statuses == [401] * 30 + [429] * 2
+        _, token = await running.engine.create_token("t", frozenset({Scope.READ}), (), None)
+        assert (await browser.log_in(token)).status == 303
