@@ -17,7 +17,7 @@ from .shell import completions, piped, typed
 
 COMMANDS = {
     *("serve", "push", "run", "items", "why", "history", "failures", "schedules", "cron", "apply"),
-    *("reload", "listen", "trigger"),
+    *("reload", "listen", "trigger", "panel", "endpoints", "config"),
     *("queues", "scriptlets", "alerts", "tokens", "secret", "import", "service"),
     *("tail", "top", "export", "drain", "backup", "restore", "release", "doctor", "version"),
 }
@@ -84,7 +84,7 @@ def test_a_terminal_gets_the_same_help(start: Start) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("lq p", {"push"}),
+        ("lq p", {"push", "panel"}),
         ("lq items re", {"reschedule", "retry"}),
         ("lq schedules add --misfire ", {"once", "skip", "all"}),
         ("lq push --if-exists ", {"replace", "keep", "reject"}),
