@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from lq.daemon.api.call import NOT_STORED, Reply
+from lq.daemon.panel import seen
 from lq.daemon.panel.content import (
     SHOWN,
     Content,
@@ -151,10 +152,11 @@ async def edit(visit: Visit) -> Reply:
 
     Shape: the form says which was meant; an item that has moved on meanwhile is left alone.
     """
-    form, item = visit.form, await _item(visit)
+    form, item = visit.form, await _own(visit)
     path = quoted("items", item["id"])
     again = form.get("again") == "1"
     try:
+        seen.check(form, fields_of_item(item, payload_bytes(item)), "this item")
         headers, body = changes(item, payload_bytes(item), form)
         if not again and not headers and not body:
             return visit.go(_page(item), "Nothing was changed.")
@@ -178,6 +180,7 @@ def _edit_page(
         "item_edit.html",
         item=item,
         form={**shown, **form},
+        seen=seen.mark_of(shown),
         again=again,
         editable=shown,
         methods=[(method, method) for method in METHODS],

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from lq.daemon.api.call import Reply
+from lq.daemon.panel import seen
 from lq.daemon.panel.header_lines import headers_of, lines_of
 from lq.daemon.panel.overview import activity
 from lq.daemon.panel.pages import plural, with_query
@@ -84,10 +85,12 @@ async def _settings(
 ) -> Reply:
     """The forms of settings and of a pause. Shape: `typed` is what one of them has sent."""
     queue = await visit.get(quoted("queues", visit.parts["queue"]))
+    before = _values(queue)
     return visit.page(
         "queue_settings.html",
         queue=queue,
-        values=_values(queue) | dict(typed),
+        values=before | dict(typed),
+        seen=seen.mark_of(before),
         fixed=queue.get("setBy", {}),
         methods=[(method, method) for method in METHODS],
         error=error,
@@ -96,9 +99,12 @@ async def _settings(
 
 async def change(visit: Visit) -> Reply:
     name, form = visit.parts["queue"], visit.form
+    visit.need("admin", name)
     queue = await visit.get(quoted("queues", name))
+    before = _values(queue)
     try:
-        wanted = _wanted(form, _values(queue), queue.get("setBy", {}))
+        seen.check(form, before, "this queue")
+        wanted = _wanted(form, before, queue.get("setBy", {}))
         await visit.send("PATCH", quoted("queues", name), wanted)
     except RequestError as error:
         return await _settings(visit, {"fifo": "", **form}, error)  # a tick that is not there

@@ -13,12 +13,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Final
 
 from msgspec.json import encode
 
 from lq.daemon.api.call import Reply
+from lq.daemon.panel import seen
 from lq.daemon.panel.header_lines import headers_of, lines_of
 from lq.daemon.panel.routes import Page
 from lq.daemon.panel.schedule_preview import FIELDS as PREVIEWED
@@ -102,11 +102,7 @@ async def save(visit: Visit) -> Reply:
     if "preview" in form:
         return await _form(visit, values, schedule=schedule)
     try:
-        if form.get("seen") != _seen(before):
-            raise Conflict(
-                "somebody has changed this schedule since this form was opened",
-                hint="nothing was saved; look at what it is now, and save again to have it as here",
-            )
+        seen.check(form, before, "this schedule")
         changed = {name: text for name, text in values.items() if text != before[name]}
         headers, payload = _request(_lasting(changed), values, visit.now, before)
         await visit.ask("PATCH", api_path(visit), payload, headers)
@@ -146,7 +142,7 @@ async def _form(
         schedule=schedule,
         values=values,
         error=error,
-        seen=_seen(usual),
+        seen=seen.mark_of(usual),
         told=await preview(visit, {name: values[name] for name in PREVIEWED}),
         zones=zones(),
         kept=None if schedule is None else _kept(schedule),
@@ -214,11 +210,6 @@ def _kept(schedule: Json) -> str | None:
     if "payloadEncoding" in schedule:
         return "it is no text"
     return "it is too long for a form" if len(schedule["payload"]) > _EDITABLE else None
-
-
-def _seen(values: Mapping[str, str]) -> str:
-    """What tells whether a schedule is still as its form has shown it."""
-    return blake2b(encode(values), digest_size=12).hexdigest()
 
 
 def _lasting(changed: Mapping[str, str]) -> dict[str, str]:

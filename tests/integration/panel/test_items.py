@@ -260,11 +260,12 @@ async def test_a_change_is_of_what_was_changed(api: Peer, panel: Browser) -> Non
     assert found["target"]["url"] == "https://example.com/other"
     assert base64.b64decode(found["payload"]) == payload
     assert found["headers"] == {"X-A": "1", "Cookie": "[redacted]"}
-    fields["type"] = "application/problem+json"
+    fields = (await panel.get(path)).form(path).fields | {"type": "application/problem+json"}
     await panel.post(path, **fields)
     found = await shown(api, item)
     assert base64.b64decode(found["payload"]) == payload
     assert found["payloadType"] == "application/problem+json"
+    fields = (await panel.get(path)).form(path).fields
     refused = await panel.post(path, **{**fields, "headers": "X-A: 2\nCookie: [redacted]"})
     assert refused.status == 400
     assert 'id="wrong-headers"' in refused.html

@@ -12,6 +12,11 @@ ODD = "a/b c?&<i>é"
 ODD_PATH = "/queues/a%2Fb%20c%3F%26%3Ci%3E%C3%A9"
 
 
+async def opened(panel: Browser) -> dict[str, str]:
+    """The form of settings of the queue mail, as it is now."""
+    return (await panel.get("/queues/mail/settings")).form("/queues/mail/settings").fields
+
+
 async def test_queues_are_listed(api: Peer, panel: Browser) -> None:
     assert "No queue yet" in (await panel.get("/queues")).text
     await api.ask(f"POST queues/{ODD_PATH[8:]}/items", *WAITING)
@@ -74,7 +79,7 @@ async def test_a_pause_that_is_refused_keeps_the_settings_beside_it(
 ) -> None:
     await api.ask("POST queues/mail/items", *WAITING)
     set_ = {"target": "https://example.com/hook", "rate": "10/s", "fifo": "on"}
-    await panel.post("/queues/mail/settings", **set_)
+    await panel.post("/queues/mail/settings", **await opened(panel) | set_)
     before = (await panel.get("/queues/mail/settings")).form("/queues/mail/settings").fields
     page = await panel.post("/queues/mail/pause", pausedUntil="whenever")
     assert page.form("/queues/mail/settings").fields == before
@@ -85,8 +90,10 @@ async def test_settings_that_are_refused_keep_a_tick_that_was_taken_away(
     api: Peer, panel: Browser
 ) -> None:
     await api.ask("POST queues/mail/items", *WAITING)
-    await panel.post("/queues/mail/settings", fifo="on")
-    page = await panel.post("/queues/mail/settings", rate="fast")
+    await panel.post("/queues/mail/settings", **await opened(panel) | {"fifo": "on"})
+    fields = await opened(panel)
+    assert fields.pop("fifo") == "on"
+    page = await panel.post("/queues/mail/settings", **fields | {"rate": "fast"})
     assert page.status == 400
     form = page.form("/queues/mail/settings").fields
     assert form["rate"] == "fast"
@@ -95,10 +102,9 @@ async def test_settings_that_are_refused_keep_a_tick_that_was_taken_away(
 
 async def test_settings_are_saved_and_taken_away(api: Peer, panel: Browser) -> None:
     await api.ask("POST queues/mail/items", *WAITING)
-    form = (await panel.get("/queues/mail/settings")).form("/queues/mail/settings").fields
-    assert form == dict.fromkeys(
-        ("target", "method", "rate", "retry", "timeout", "concurrency", "burst", "headers"), ""
-    )
+    form = await opened(panel)
+    names = ("target", "method", "rate", "retry", "timeout", "concurrency", "burst", "headers")
+    assert form == dict.fromkeys(names, "") | {"seen": form["seen"]}
     typed = form | {
         "target": "https://example.com/hook",
         "method": "PUT",
@@ -116,11 +122,12 @@ async def test_settings_are_saved_and_taken_away(api: Peer, panel: Browser) -> N
     assert (queue["concurrency"], queue["rate"], queue["burst"]) == (3, "10/s", 5)
     assert (queue["retryPolicy"], queue["timeout"], queue["method"]) == ("10s,1m", "1m30s", "PUT")
     assert "defaults" not in queue
-    again = (await panel.get("/queues/mail/settings")).form("/queues/mail/settings").fields
+    again = await opened(panel)
     assert again == typed | {
-        "concurrency": "3", "timeout": "1m30s", "headers": "X-Team: mail\nX-Two: a: b"
+        "concurrency": "3", "timeout": "1m30s", "headers": "X-Team: mail\nX-Two: a: b",
+        "seen": again["seen"],
     }  # fmt: skip
-    cleared = dict.fromkeys(again, "")
+    cleared = dict.fromkeys(names, "") | {"seen": again["seen"]}
     await panel.follow(await panel.post("/queues/mail/settings", **cleared))
     queue = (await api.ask("GET queues/mail")).json
     assert set(queue["defaults"]) == {"concurrency", "retry", "timeout"}
@@ -164,7 +171,8 @@ async def test_a_header_that_is_not_shown_is_not_lost(api: Peer, panel: Browser)
     assert "Bearer x" not in form["headers"]
     saved = await panel.post("/queues/mail/settings", **form | {"concurrency": "2"})
     assert saved.status == 303
-    changed = form | {"headers": form["headers"] + "\nX-More: b", "concurrency": "2"}
+    form = await opened(panel)
+    changed = form | {"headers": form["headers"] + "\nX-More: b"}
     page = await panel.post("/queues/mail/settings", **changed)
     assert page.status == 400
     assert "Authorization" in page.text
